@@ -1,0 +1,1 @@
+"""Reproducible figures: `python -m bench` prints a table and writes bench/out/latest.json."""

@@ -1,0 +1,107 @@
+"""The server under measurement: our own child process, and what /proc says of it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+COMMAND = ("-m", "whimbrel.cli.main")
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+LIMITS = """
+[limits]
+new_contacts_per_hour = 1000000
+connections_per_address_max = 100000
+logins_per_address_per_minute = 10000000
+unauthenticated_max = 20000
+frames_per_s = 1000000
+bytes_per_s = 1000000000
+"""
+
+
+class Server:
+    """Starts `whimbrel serve` on free ports in a folder of its own; ends it with the block."""
+
+    def __init__(self, folder: Path | None = None, limits: str = "") -> None:
+        self._own = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="whimbrel-bench-"))
+        self.limits = LIMITS + limits
+        self.process: subprocess.Popen[bytes] | None = None
+        self.ready: dict[str, Any] = {}
+        self.start_s = 0.0
+
+    def __enter__(self) -> "Server":
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+        if self._own:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def start(self) -> None:
+        config = self.folder / "whimbrel.toml"
+        config.write_text(
+            'domain = "localhost"\n[listen]\nhost = "127.0.0.1"\nnative = 0\n'
+            "native_plain = 0\nhttps = 0\nhttp = 0\n"
+            '[log]\nlevel = "warning"\nformat = "json"\n' + self.limits
+        )
+        ready = self.folder / "ready.json"
+        ready.unlink(missing_ok=True)
+        started = time.monotonic()
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                *COMMAND,
+                "serve",
+                "--config",
+                str(config),
+                "--data",
+                str(self.data),
+                "--ready-file",
+                str(ready),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        while not ready.exists():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}")
+            if time.monotonic() - started > 60:
+                raise RuntimeError("the server was not ready within 60 s")
+            time.sleep(0.005)
+        self.start_s = time.monotonic() - started
+        self.ready = json.loads(ready.read_text())
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def cpu_s(self) -> float:
+        """User and system CPU of the process and all its threads."""
+        assert self.process is not None
+        text = Path(f"/proc/{self.process.pid}/stat").read_text()
+        fields = text.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * TICK_S
+
+    def pss_kib(self) -> int:
+        """Proportional memory."""
+        assert self.process is not None
+        for line in Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+        return 0

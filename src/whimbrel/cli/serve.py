@@ -1,0 +1,68 @@
+"""`whimbrel serve`: start the server and say what to open and type next."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.panel import Panel
+
+from whimbrel.edge.certificate import shown_fingerprint
+from whimbrel.node.assemble import Node
+from whimbrel.node.config import ConfigError, load_config
+from whimbrel.node.main import run
+
+
+def serve(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Configuration file (TOML).")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Data folder; default ./whimbrel-data.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option("--ready-file", help="Written (JSON) when everything listens."),
+    ] = None,
+) -> None:
+    """Start the server. Without options: SQLite in ./whimbrel-data, PINs on this terminal."""
+    try:
+        settings = load_config(config)
+    except ConfigError as error:
+        typer.echo(f"whimbrel: {error}", err=True)
+        raise typer.Exit(1) from error
+    if data is not None:
+        settings = msgspec.structs.replace(settings, data=str(data))
+    raise typer.Exit(run(settings, Path(settings.data), ready_file, announce))
+
+
+def announce(node: Node) -> None:
+    """What a newcomer needs, and nothing else."""
+    ports = node.ports
+    console = Console(stderr=True, highlight=False)
+    lines = [f"[bold]Whimbrel is ready[/bold] for [bold]{node.config.domain}[/bold]", ""]
+    if "native" in ports:
+        lines.append(f"own protocol  {node.config.listen.host}:{ports['native']}  (TLS 1.3)")
+    if "https" in ports:
+        lines.append(f"sign-up       https://{node.config.listen.host}:{ports['https']}")
+    if "http" in ports:
+        lines.append(f"this machine  http://{node.config.listen.plain_host}:{ports['http']}")
+    lines.append(f"data          {node.folder.resolve()}")
+    lines.append(f"certificate   {shown_fingerprint(node.certificate.fingerprint)}")
+    if "http" in ports:
+        url = f"http://{node.config.listen.plain_host}:{ports['http']}"
+        option = "" if ports["http"] == 8080 else f" --server {url}"
+        pins = "The PIN appears on this terminal" + (
+            f" and at {url}/pins" if node.sender.name == "console" else ""
+        )
+        lines += [
+            "",
+            "[bold]Next[/bold], in a second terminal, and with another number in a third:",
+            "",
+            f"  [cyan].venv/bin/whimbrel register +4915112345678{option}[/cyan]",
+            "  [cyan].venv/bin/whimbrel chat[/cyan]",
+            "",
+            f"{pins}. Ctrl-C stops the server.",
+        ]
+    console.print(Panel("\n".join(lines), border_style="green", expand=False))

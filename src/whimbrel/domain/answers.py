@@ -1,0 +1,158 @@
+"""Everything a session can be told by its actor. Each front end turns these into bytes."""
+
+import msgspec
+
+
+class ToSession(msgspec.Struct, frozen=True, gc=False):
+    """Base of all answers and pushes. They leave only after the commit that covers them."""
+
+
+class Welcome(ToSession, frozen=True):
+    """The hello was accepted and committed."""
+
+    account: str
+    device: int
+    ordinal: int
+    era: int
+    submitted: int  # the highest submit number taken
+    confirmed: int
+    tail: int
+
+
+class Rejected(ToSession, frozen=True):
+    """The hello was refused ("not-authorized"), or the session may not go on ("bad-confirm")."""
+
+    code: str
+
+
+class Gone(ToSession, frozen=True):
+    """This session is over: another one or a new registration took its place ("replaced")."""
+
+    code: str
+
+
+class Stored(ToSession, frozen=True):
+    """One check mark: submit c is on disk as message id."""
+
+    c: int
+    id: int
+
+
+class SubmitRefused(ToSession, frozen=True):
+    """Submit c was not taken. `busy`, `try-again`, `gap` and `rate-limited` do not use it up."""
+
+    c: int
+    code: str
+    expected: int = 0
+    retry_after_s: int = 0
+
+
+class Item(ToSession, frozen=True):
+    """One row of the inbox, in order. prev: the item sent before it to this device."""
+
+    prev: int
+    q: int
+    kind: int  # rows.MESSAGE, COPY, RECEIPT, FAILURE, TRIM
+    address: str
+    id: int
+    device: int
+    c: int
+    extra: int
+    code: str
+    body: bytes | None
+
+
+class EndOfQueue(ToSession, frozen=True):
+    """All that had waited was sent; q is the last item."""
+
+    q: int
+
+
+class ReadDone(ToSession, frozen=True):
+    address: str
+    id: int
+
+
+class TypingShown(ToSession, frozen=True):
+    address: str
+    on: bool
+
+
+class PresenceShown(ToSession, frozen=True):
+    address: str
+    online: bool
+    last_seen_us: int
+
+
+class BlockDone(ToSession, frozen=True):
+    address: str
+    on: bool
+
+
+class LinkDone(ToSession, frozen=True):
+    tag: int
+    device: int  # 0: refused
+    code: str = ""
+
+
+class UnlinkDone(ToSession, frozen=True):
+    device: int
+    code: str = ""
+
+
+class CommandRefused(ToSession, frozen=True):
+    """A command other than submit was refused; `about` names it ("read", "block", ...)."""
+
+    about: str
+    code: str
+    retry_after_s: int = 0
+
+
+class UnknownSession(ToSession, frozen=True):
+    """The actor does not know this session: attach again, repeat what is unanswered."""
+
+
+# ---- answers to callers that wait for a reply (HTTP, administration) ---------------------
+
+
+class Registered(ToSession, frozen=True):
+    account: str
+    device: int
+    created: bool
+
+
+class Removed(ToSession, frozen=True):
+    code: str = ""
+
+
+class PinRequested(ToSession, frozen=True):
+    """code "": a PIN is on its way (or the number may not have one: never told apart)."""
+
+    code: str
+    retry_after_s: int
+    expires_s: int
+
+
+class PinRefused(ToSession, frozen=True):
+    code: str
+    retry_after_s: int
+
+
+class DeviceDescription(msgspec.Struct, frozen=True):
+    device: int
+    name: str
+    submitted: int
+    confirmed: int
+    last_seen_us: int
+    online: bool
+
+
+class Description(ToSession, frozen=True):
+    account: str
+    exists: bool
+    created_us: int
+    tail: int
+    waiting: int
+    open: int
+    last_seen_us: int
+    devices: tuple[DeviceDescription, ...]

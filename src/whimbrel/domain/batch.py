@@ -1,0 +1,219 @@
+"""One transaction's worth of rows, coalesced by key. Filled by the node's interpreter.
+
+Because keys only grow, a store applies a batch in this order whatever the order of its
+effects: inserts and upserts, then changes, then removals. Law: a batch is a value once it
+was handed to a store; nobody touches it again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from whimbrel.domain.rows import (
+    OPEN,
+    STORED,
+    AccountRow,
+    CounterRow,
+    CountersGone,
+    DeadLetterRow,
+    DeviceGone,
+    DeviceRow,
+    InboxGone,
+    InboxRow,
+    InboxUpto,
+    PairRow,
+    PairsGone,
+    Row,
+    SentForget,
+    SentForgetAll,
+    SentMarks,
+    SentRow,
+    SentState,
+    SignupGone,
+    SignupRow,
+)
+
+
+class Batch:
+    """`touched` lists every actor that ran, also those that wrote nothing (the fence)."""
+
+    __slots__ = (
+        "accounts",
+        "counters",
+        "counters_gone",
+        "dead_letters",
+        "devices",
+        "devices_gone",
+        "inbox",
+        "inbox_gone",
+        "inbox_upto",
+        "number",
+        "pairs",
+        "pairs_gone",
+        "rows",
+        "sent",
+        "sent_forget",
+        "sent_forget_all",
+        "sent_marks",
+        "sent_states",
+        "signups",
+        "signups_gone",
+        "touched",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.rows = 0  # row operations asked for; an upper bound of what the store executes
+        self.touched: set[int] = set()
+        self.accounts: dict[int, AccountRow] = {}
+        self.devices: dict[tuple[int, int], DeviceRow] = {}
+        self.devices_gone: list[DeviceGone] = []
+        self.sent: dict[tuple[int, int], SentRow] = {}
+        self.sent_states: list[SentState] = []
+        self.sent_marks: list[SentMarks] = []
+        self.sent_forget: list[SentForget] = []
+        self.sent_forget_all: list[SentForgetAll] = []
+        self.inbox: dict[tuple[int, int], InboxRow] = {}
+        self.inbox_gone: list[InboxGone] = []
+        self.inbox_upto: dict[int, int] = {}  # owner -> upto
+        self.pairs: dict[tuple[int, int], PairRow] = {}
+        self.pairs_gone: list[PairsGone] = []
+        self.signups: dict[str, SignupRow] = {}
+        self.signups_gone: list[SignupGone] = []
+        self.counters: dict[str, CounterRow] = {}
+        self.counters_gone: list[CountersGone] = []
+        self.dead_letters: list[DeadLetterRow] = []
+
+    def add(self, row: Row) -> None:
+        self.rows += 1
+        _ADD[type(row)](self, row)
+
+
+def _account(batch: Batch, row: AccountRow) -> None:
+    batch.accounts[row.id] = row
+
+
+def _device(batch: Batch, row: DeviceRow) -> None:
+    batch.devices[(row.account, row.device)] = row
+
+
+def _device_gone(batch: Batch, row: DeviceGone) -> None:
+    batch.devices.pop((row.account, row.device), None)
+    batch.devices_gone.append(row)
+
+
+def _sent(batch: Batch, row: SentRow) -> None:
+    batch.sent[(row.owner, row.id)] = row
+
+
+def _sent_state(batch: Batch, row: SentState) -> None:
+    """Folded into an insert of the same batch: so the body never reaches the sent log."""
+    key = (row.owner, row.id)
+    new = batch.sent.get(key)
+    if new is None:
+        batch.sent_states.append(row)
+    elif new.state in (OPEN, STORED):
+        batch.sent[key] = after_state(new, row)
+
+
+def after_state(row: SentRow, change: SentState) -> SentRow:
+    """The row of the sent log after SentState; the one definition of what it does."""
+    state, at = change.state, change.at_us
+    stored = state in (1, 2)
+    return SentRow(
+        row.owner,
+        row.id,
+        row.peer,
+        row.device,
+        row.c,
+        row.hash,
+        state,
+        change.code,
+        row.accepted_us,
+        (row.stored_us or at) if stored else row.stored_us,
+        at if state == 2 else row.delivered_us,
+        row.read_us,
+        at if state != 1 else 0,
+        None,
+    )
+
+
+def _sent_marks(batch: Batch, row: SentMarks) -> None:
+    batch.sent_marks.append(row)
+
+
+def _sent_forget(batch: Batch, row: SentForget) -> None:
+    batch.sent_forget.append(row)
+
+
+def _sent_forget_all(batch: Batch, row: SentForgetAll) -> None:
+    batch.sent_forget_all.append(row)
+
+
+def _inbox(batch: Batch, row: InboxRow) -> None:
+    batch.inbox[(row.owner, row.q)] = row
+
+
+def _inbox_gone(batch: Batch, row: InboxGone) -> None:
+    if batch.inbox.pop((row.owner, row.q), None) is None:
+        batch.inbox_gone.append(row)
+
+
+def _inbox_upto(batch: Batch, row: InboxUpto) -> None:
+    old = batch.inbox_upto.get(row.owner, 0)
+    if row.upto > old:
+        batch.inbox_upto[row.owner] = row.upto
+
+
+def _pair(batch: Batch, row: PairRow) -> None:
+    batch.pairs[(row.owner, row.peer)] = row
+
+
+def _pairs_gone(batch: Batch, row: PairsGone) -> None:
+    for key in [key for key in batch.pairs if key[0] == row.owner]:
+        del batch.pairs[key]
+    batch.pairs_gone.append(row)
+
+
+def _signup(batch: Batch, row: SignupRow) -> None:
+    batch.signups[row.number] = row
+
+
+def _signup_gone(batch: Batch, row: SignupGone) -> None:
+    batch.signups.pop(row.number, None)
+    batch.signups_gone.append(row)
+
+
+def _counter(batch: Batch, row: CounterRow) -> None:
+    batch.counters[row.key] = row
+
+
+def _counters_gone(batch: Batch, row: CountersGone) -> None:
+    for key in [key for key, counter in batch.counters.items() if counter.day < row.day]:
+        del batch.counters[key]
+    batch.counters_gone.append(row)
+
+
+def _dead_letter(batch: Batch, row: DeadLetterRow) -> None:
+    batch.dead_letters.append(row)
+
+
+_ADD: dict[type, Callable[[Batch, Any], None]] = {
+    AccountRow: _account,
+    DeviceRow: _device,
+    DeviceGone: _device_gone,
+    SentRow: _sent,
+    SentState: _sent_state,
+    SentMarks: _sent_marks,
+    SentForget: _sent_forget,
+    SentForgetAll: _sent_forget_all,
+    InboxRow: _inbox,
+    InboxGone: _inbox_gone,
+    InboxUpto: _inbox_upto,
+    PairRow: _pair,
+    PairsGone: _pairs_gone,
+    SignupRow: _signup,
+    SignupGone: _signup_gone,
+    CounterRow: _counter,
+    CountersGone: _counters_gone,
+    DeadLetterRow: _dead_letter,
+}

@@ -1,0 +1,86 @@
+"""The ports: what the inside needs from the world, as small protocols.
+
+Time, chance, the store and the router are arguments; the simulator gives its own.
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from whimbrel.domain.answers import ToSession
+from whimbrel.domain.batch import Batch
+from whimbrel.domain.messages import ToActor
+from whimbrel.domain.wants import Want
+
+
+class Clock(Protocol):
+    """Wall time for people and ids, monotonic time for waiting."""
+
+    def now_us(self) -> int:
+        """Microseconds since 1970."""
+        ...
+
+    def monotonic_us(self) -> int:
+        """Microseconds since some start; never goes back."""
+        ...
+
+
+class Outcome(enum.Enum):
+    """What became of a batch."""
+
+    COMMITTED = "committed"
+    FAILED = "failed"  # nothing of it was written
+    FENCED = "fenced"  # this process is not the owner any more; nothing was written
+    UNKNOWN = "unknown"  # it may have been written or not: nobody may be answered
+
+
+class Store(Protocol):
+    """Durable rows. All calls come from the loop's thread, and so do the answers.
+
+    One commit is under way at a time; the engine gathers the next batch meanwhile.
+    """
+
+    era: int  # raised by every restore
+    inline: bool  # load() answers before it returns
+
+    def commit(self, batch: Batch, done: Callable[[Outcome, str], None]) -> None:
+        """Write the batch in one transaction; done(outcome, reason) after the fsync."""
+        ...
+
+    def load(self, wants: Sequence[Want], done: Callable[[list[object] | Exception], None]) -> None:
+        """Answers in the order of the wants (shapes: domain/wants.py), or Unready."""
+        ...
+
+    def recover(self, done: Callable[[bool, str], None]) -> None:
+        """After FAILED, FENCED or UNKNOWN: make the store sound again, or say why not."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Router(Protocol):
+    """All that an edge sees of the inside."""
+
+    def tell(self, account: int, message: ToActor) -> bool:
+        """Hand a message to an actor. False: its mailbox is full (`busy`)."""
+        ...
+
+
+class SessionSink(Protocol):
+    """What the inside sees of a session."""
+
+    def deliver(self, answer: ToSession) -> None:
+        """Take an answer; bytes go out with the next flush()."""
+        ...
+
+    def flush(self) -> None: ...
+
+
+class PinSender(Protocol):
+    """Sends a PIN to a telephone. Raises SmsFailed."""
+
+    name: str
+
+    async def send(self, number: str, pin: str) -> None: ...
+
+    async def close(self) -> None: ...

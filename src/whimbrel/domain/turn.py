@@ -1,0 +1,18 @@
+"""What a rule may know of the world: the time, the limits, the era. Law 8."""
+
+from whimbrel.domain.limits import Limits
+
+
+class Turn:
+    """Arguments of every rule, the same for all messages of one turn."""
+
+    __slots__ = ("era", "limits", "mono_us", "node", "now_us")
+
+    def __init__(
+        self, now_us: int, mono_us: int, limits: Limits, era: int = 1, node: int = 0
+    ) -> None:
+        self.now_us = now_us  # wall clock: ids, deadlines, what people see
+        self.mono_us = mono_us  # never goes back: retries and waiting
+        self.limits = limits
+        self.era = era
+        self.node = node

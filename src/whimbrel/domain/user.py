@@ -1,0 +1,224 @@
+"""The state of one user's actor. Types only; the rules are in logic/.
+
+A state object is small (an idle one leaves memory), holds no body except of messages that
+are under way, and can always be loaded again from its rows.
+"""
+
+from whimbrel.domain.rows import AccountRow, DeviceRow, PairRow
+
+NEVER = 1 << 62  # a time that does not come, in us
+
+
+class Device:
+    """One device of the account; numbers are never reused."""
+
+    __slots__ = (
+        "confirmed",
+        "key_hash",
+        "last_id",
+        "last_seen_us",
+        "name",
+        "number",
+        "ordinal",
+        "submitted",
+    )
+
+    def __init__(self, number: int, key_hash: bytes, name: str) -> None:
+        self.number = number
+        self.key_hash = key_hash
+        self.name = name
+        self.submitted = 0
+        self.last_id = 0
+        self.confirmed = 0
+        self.ordinal = 0
+        self.last_seen_us = 0
+
+    @classmethod
+    def of(cls, row: DeviceRow) -> "Device":
+        device = cls(row.device, row.key_hash, row.name)
+        device.submitted = row.submitted
+        device.last_id = row.last_id
+        device.confirmed = row.confirmed
+        device.ordinal = row.ordinal
+        device.last_seen_us = row.last_seen_us
+        return device
+
+
+class Open:
+    """A message in the sent log that the peer has not acknowledged."""
+
+    __slots__ = ("accepted_us", "attempts", "body", "c", "device", "id", "retry_us")
+
+    def __init__(self, id: int, device: int, c: int, body: bytes, accepted_us: int) -> None:
+        self.id = id
+        self.device = device
+        self.c = c
+        self.body = body
+        self.accepted_us = accepted_us
+        self.attempts = 0
+        self.retry_us = 0  # monotonic; 0: not under way yet
+
+
+class Pair:
+    """What this user knows of its traffic with one peer, in both directions."""
+
+    __slots__ = (
+        "acked_delivered_id",
+        "acked_read_id",
+        "address",
+        "blocked",
+        "delivered_id",
+        "exists",
+        "open",
+        "peer",
+        "peer_delivered_id",
+        "peer_read_id",
+        "peer_removed_id",
+        "read_id",
+        "receipt_attempts",
+        "receipt_q",
+        "receipt_retry_us",
+        "removed",
+        "ring",
+        "stored_id",
+        "wrote",
+    )
+
+    def __init__(self, peer: int, address: str) -> None:
+        self.peer = peer
+        self.address = address
+        self.exists = True  # the peer's account, as of loading
+        self.wrote = False
+        self.blocked = False
+        self.stored_id = 0
+        self.ring: dict[int, str] = {}
+        self.delivered_id = 0
+        self.read_id = 0
+        self.removed: list[tuple[int, int, str]] = []
+        self.acked_delivered_id = 0
+        self.acked_read_id = 0
+        self.receipt_attempts = 0
+        self.receipt_retry_us = 0
+        self.peer_delivered_id = 0
+        self.peer_read_id = 0
+        self.peer_removed_id = 0
+        self.receipt_q = 0
+        self.open: dict[int, Open] = {}  # by id, oldest first
+
+    @property
+    def owed(self) -> bool:
+        """True while the sender has not acknowledged the newest receipt."""
+        return (
+            self.delivered_id > self.acked_delivered_id
+            or self.read_id > self.acked_read_id
+            or bool(self.removed)
+        )
+
+
+class Flight:
+    """What is known of one item sent to a device and not yet confirmed."""
+
+    __slots__ = ("bytes", "id", "kind", "peer", "q", "sent_us")
+
+    def __init__(self, q: int, kind: int, peer: int, id: int, bytes: int, sent_us: int) -> None:
+        self.q = q
+        self.kind = kind
+        self.peer = peer
+        self.id = id
+        self.bytes = bytes
+        self.sent_us = sent_us
+
+
+class Attachment:
+    """A live session of a device, kept by the node's registry, not by the actor."""
+
+    __slots__ = (
+        "base",
+        "bytes",
+        "cursor",
+        "device",
+        "ended",
+        "flights",
+        "node",
+        "ordinal",
+        "reading",
+        "sent",
+        "session",
+    )
+
+    def __init__(self, device: int, session: int, node: int, ordinal: int, cursor: int) -> None:
+        self.device = device
+        self.session = session
+        self.node = node
+        self.ordinal = ordinal
+        self.base = cursor  # flights know every item in (base, cursor]
+        self.cursor = cursor  # all rows up to here were sent, or are gone
+        self.sent = cursor  # the last item sent: `prev` of the next one
+        self.flights: list[Flight] = []  # sent, not confirmed, rising; oldest first
+        self.bytes = 0  # of all flights
+        self.reading = False  # a read of the inbox is under way
+        self.ended = False  # end-of-queue was told since the last catch-up
+
+
+class User:
+    """A user's actor. `exists` is False for an address that nobody registered."""
+
+    __slots__ = (
+        "address",
+        "alarm_us",
+        "attached",
+        "contacts_hour",
+        "contacts_used",
+        "created_us",
+        "deleted",
+        "devices",
+        "exists",
+        "last_device",
+        "last_id",
+        "last_seen_us",
+        "loaded",
+        "number",
+        "open_count",
+        "owing",
+        "pairs",
+        "tail",
+        "waiting",
+        "watchers",
+    )
+
+    VERSION = 1
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.address = ""
+        self.exists = False
+        self.deleted = False
+        self.created_us = 0
+        self.last_id = 0
+        self.tail = 0
+        self.waiting = 0
+        self.last_device = 0
+        self.last_seen_us = 0
+        self.contacts_hour = 0
+        self.contacts_used = 0
+        self.devices: dict[int, Device] = {}
+        self.pairs: dict[int, Pair] = {}
+        self.open_count = 0
+        self.owing: set[int] = set()  # peers with open rows or an owed receipt
+        self.attached: dict[int, Attachment] = {}  # by device; the registry's own dict
+        self.watchers: dict[int, int] = {}  # peer -> until_us
+        self.loaded: dict[object, object] = {}  # answers to NotLoaded, taken by the rule
+        self.alarm_us = NEVER  # monotonic time at which the runtime wakes this actor
+
+
+__all__ = [
+    "NEVER",
+    "AccountRow",
+    "Attachment",
+    "Device",
+    "Flight",
+    "Open",
+    "Pair",
+    "PairRow",
+    "User",
+]

@@ -1,0 +1,119 @@
+"""Administration: accounts by name, and a look at the server. For the bearer of the token.
+
+`whimbrel user add|list|delete|reset` speaks to these addresses. A key is told once, here.
+"""
+
+from aiohttp import web
+
+from whimbrel.domain.answers import Description, Registered, Removed
+from whimbrel.domain.errors import BadMessage, Exists, NotFound
+from whimbrel.domain.ids import account_number, parse_address
+from whimbrel.domain.messages import Describe, Register, RemoveAccount
+from whimbrel.domain.rows import AccountRow
+from whimbrel.domain.wants import Accounts
+from whimbrel.edge.http.inside import Inside
+from whimbrel.edge.http.keys import new_key
+from whimbrel.edge.http.problems import refused_as
+from whimbrel.edge.http.shapes import (
+    Deleted,
+    DeviceLine,
+    NewKey,
+    NewUser,
+    Stats,
+    UserDetails,
+    UserLine,
+    UserPage,
+)
+from whimbrel.edge.http.signup import device_name, refused
+
+PAGE = 100
+
+
+async def on_list(inside: Inside, request: web.Request, body: None) -> UserPage:
+    after = request.query.get("after", "")
+    limit = _limit(request.query.get("limit", str(PAGE)), inside.http.page_max)
+    rows = await inside.load(Accounts(after, limit))
+    assert isinstance(rows, list)
+    users = [_line(row) for row in rows]
+    return UserPage(users, users[-1].address if len(users) == limit else "")
+
+
+async def on_add(inside: Inside, request: web.Request, body: NewUser) -> NewKey | web.Response:
+    """If two administrators add the same name at once, the later key is the good one."""
+    address = parse_address(body.address)
+    described = await _describe(inside, address)
+    if isinstance(described, Description) and described.exists:
+        raise Exists
+    return await _register(inside, address, device_name(body.device_name))
+
+
+async def on_reset(inside: Inside, request: web.Request, body: None) -> NewKey | web.Response:
+    """A new key; the old ones are worthless and their sessions end."""
+    address = parse_address(request.match_info["address"])
+    described = await _describe(inside, address)
+    if not isinstance(described, Description):
+        return described
+    if not described.exists:
+        raise NotFound
+    return await _register(inside, address, "")
+
+
+async def on_delete(inside: Inside, request: web.Request, body: None) -> Deleted | web.Response:
+    address = parse_address(request.match_info["address"])
+    answer = await inside.ask(account_number(address), RemoveAccount, inside.http.ask_s)
+    if not isinstance(answer, Removed):
+        return refused(answer)
+    return refused_as(answer.code) if answer.code else Deleted(address)
+
+
+async def on_show(inside: Inside, request: web.Request, body: None) -> UserDetails | web.Response:
+    found = await _describe(inside, parse_address(request.match_info["address"]))
+    if not isinstance(found, Description):
+        return found
+    if not found.exists:
+        raise NotFound
+    devices = [
+        DeviceLine(d.device, d.name, d.submitted, d.confirmed, d.last_seen_us, d.online)
+        for d in found.devices
+    ]
+    return UserDetails(
+        found.account,
+        found.created_us,
+        found.last_seen_us,
+        found.tail,
+        found.waiting,
+        found.open,
+        devices,
+    )
+
+
+async def on_stats(inside: Inside, request: web.Request, body: None) -> Stats:
+    return Stats(inside.stats())
+
+
+async def _describe(inside: Inside, address: str) -> Description | web.Response:
+    answer = await inside.ask(account_number(address), Describe, inside.http.ask_s)
+    return answer if isinstance(answer, Description) else refused(answer)
+
+
+async def _register(inside: Inside, address: str, name: str) -> NewKey | web.Response:
+    key, hashed = new_key()
+    answer = await inside.ask(
+        account_number(address),
+        lambda reply: Register(address, hashed, name, reply),
+        inside.http.ask_s,
+    )
+    if not isinstance(answer, Registered):
+        return refused(answer)
+    return NewKey(answer.account, answer.device, key)
+
+
+def _limit(text: str, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 7 and 1 <= int(text) <= most):
+        raise BadMessage(f"limit is a number from 1 to {most}.")
+    return int(text)
+
+
+def _line(row: object) -> UserLine:
+    assert isinstance(row, AccountRow)
+    return UserLine(row.address, row.created_us, row.last_seen_us, row.waiting)

@@ -1,0 +1,82 @@
+"""What the node uses of the HTTP front end: its parts go in, an application and ports come out.
+
+Neighbours: dispatch.py makes the application, server.py opens sockets. Law: one application
+may be served on several ports; the rate of a caller is counted over all of them.
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from whimbrel.domain.desk import SignupLimits
+from whimbrel.domain.ports import PinSender
+from whimbrel.domain.wants import Want
+from whimbrel.edge.http import dispatch, server
+from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside
+
+LIMITS = web.AppKey("limits", HttpLimits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpParts:
+    """All that this front end is handed. What may change while it runs is a function."""
+
+    ask: Ask
+    load: Callable[[Want], Awaitable[object]]
+    sender: PinSender
+    secret: bytes  # keys the hashes of PINs
+    admin_token: str  # empty: no administration over HTTP
+    ready: Callable[[], str]  # "" or the reason why not
+    stats: Callable[[], dict[str, float]]
+    domain: str
+    native_port: Callable[[], int]
+    fingerprint: Callable[[], str]
+    default_region: str = ""
+    pin_digits: int = 5
+    limits: HttpLimits = field(default_factory=HttpLimits)
+
+
+def make_app(parts: HttpParts) -> web.Application:
+    inside = Inside(
+        ask=parts.ask,
+        load=parts.load,
+        sender=parts.sender,
+        secret=parts.secret,
+        admin_token=parts.admin_token,
+        ready=parts.ready,
+        stats=parts.stats,
+        info=lambda: Info(parts.domain, parts.native_port(), parts.fingerprint()),
+        signup=SignupLimits(pin_digits=parts.pin_digits),
+        http=parts.limits,
+        default_region=parts.default_region,
+    )
+    app = dispatch.make_app(inside)
+    app[LIMITS] = parts.limits
+    return app
+
+
+class HttpServer:
+    """Every port that the node opens for HTTP. Connections are capped for each port."""
+
+    def __init__(self) -> None:
+        self._servers: list[server.HttpServer] = []
+
+    async def start(
+        self, app: web.Application, host: str, port: int, context: ssl.SSLContext | None
+    ) -> int:
+        """Open one port more; the real one comes back. Raises OSError if it is taken."""
+        one = server.HttpServer(app, app[LIMITS])
+        if context is None:
+            await one.start(plain=(host, port))
+        else:
+            await one.start(https=(host, port, context))
+        self._servers.append(one)
+        return one.plain_port or one.https_port
+
+    async def stop(self) -> None:
+        """Close all ports; requests under way may end. May be called twice."""
+        servers, self._servers = self._servers, []
+        for one in servers:
+            await one.stop()

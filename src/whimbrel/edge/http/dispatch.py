@@ -1,0 +1,194 @@
+"""From a request to a handler and back: the same refusals, limits and headers for all routes.
+
+Order of refusal: rate, access, content type, size, shape, then the handler's own. Law: an error
+leaves in one form only, whatever went wrong; what is not a named refusal is "internal", with the
+stack (and no values) in the log.
+"""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from whimbrel.domain.errors import (
+    BadMessage,
+    BodyTooBig,
+    Busy,
+    IdleTimeout,
+    NotAuthorized,
+    NotFound,
+    RateLimited,
+    Refused,
+    Unready,
+)
+from whimbrel.edge.http.buckets import Buckets
+from whimbrel.edge.http.caller import caller_of, is_local, limit_key
+from whimbrel.edge.http.inside import HttpLimits, Inside
+from whimbrel.edge.http.keys import same_token
+from whimbrel.edge.http.openapi import document
+from whimbrel.edge.http.problems import WrongContentType, WrongMethod, response_for
+from whimbrel.edge.http.routes import ROUTES, Access, Route
+from whimbrel.edge.http.shapes import Shape
+
+log = structlog.get_logger("whimbrel.http")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+HEADERS = {
+    "Server": "whimbrel",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+}
+
+
+def make_app(inside: Inside, now_s: Callable[[], float] = time.monotonic) -> web.Application:
+    """The application: every route of the table, and the document about them."""
+    limits = inside.http
+    buckets = Buckets(limits.requests_per_s, limits.requests_burst, limits.clients_max, now_s)
+    app = web.Application(
+        middlewares=[_front(inside, buckets)], client_max_size=limits.body_bytes_max
+    )
+    app.on_response_prepare.append(_set_headers)
+    for route in ROUTES:
+        handler = _handler(inside, route)
+        if route.method == "GET":
+            app.router.add_get(route.path, handler)
+        else:
+            app.router.add_route(route.method, route.path, handler)
+    described = msgspec.json.encode(document(ROUTES))
+
+    async def on_document(request: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/json")
+
+    app.router.add_get("/openapi.json", on_document)
+    return app
+
+
+async def _set_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+# ---- in front of every route ------------------------------------------------------------
+
+
+def _front(inside: Inside, buckets: Buckets) -> Middleware:
+    @web.middleware
+    async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            if not is_admin(inside, request):
+                _take(inside, buckets, request)
+            return await handler(request)
+        except web.HTTPException as error:
+            return _of_aiohttp(error)
+        except (Refused, Unready) as error:
+            return response_for(error)
+        except (TimeoutError, ConnectionError):  # nobody answered in time
+            return response_for(Busy(retry_after_s=1))
+        except Exception as error:
+            _log_bug(request, error)
+            return response_for(error)
+
+    return front
+
+
+def _take(inside: Inside, buckets: Buckets, request: web.Request) -> None:
+    wait_s = buckets.take(limit_key(caller_of(request, inside.trusted_proxies)))
+    if wait_s:
+        raise RateLimited(retry_after_s=wait_s)
+
+
+def _of_aiohttp(error: web.HTTPException) -> web.StreamResponse:
+    """aiohttp's own refusals, in our form."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        response = response_for(WrongMethod())
+        response.headers[hdrs.ALLOW] = ", ".join(sorted(error.allowed_methods))
+        return response
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return response_for(BodyTooBig())
+    return response_for(NotFound() if error.status == 404 else BadMessage())
+
+
+def _log_bug(request: web.Request, error: Exception) -> None:
+    resource = request.match_info.route.resource
+    log.error(
+        "request failed",
+        method=request.method,
+        route=resource.canonical if resource is not None else "",
+        error=type(error).__name__,
+        stack="".join(traceback.format_tb(error.__traceback__)[-6:]),
+    )
+
+
+# ---- one route --------------------------------------------------------------------------
+
+
+def _handler(inside: Inside, route: Route) -> Handler:
+    decoder = msgspec.json.Decoder(route.takes) if route.takes is not None else None
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        _check_access(inside, route, request)
+        body = None
+        if decoder is not None:
+            body = decode(await _read(request, inside.http), decoder, inside.http.depth_max)
+        answer = await route.handle(inside, request, body)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return web.Response(
+            body=msgspec.json.encode(answer), status=route.status, content_type="application/json"
+        )
+
+    return handle
+
+
+def is_admin(inside: Inside, request: web.BaseRequest) -> bool:
+    """True for the bearer of the token, from where it may be used."""
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    if scheme.lower() != "bearer" or not (inside.admin_anywhere or is_local(request)):
+        return False
+    return same_token(token.strip(), inside.admin_token)
+
+
+def _check_access(inside: Inside, route: Route, request: web.Request) -> None:
+    if route.access is Access.PUBLIC:
+        return
+    here = is_local(request) or (route.access is Access.ADMIN and inside.admin_anywhere)
+    if not here:
+        raise NotFound
+    if route.access is Access.ADMIN and not is_admin(inside, request):
+        raise NotAuthorized
+
+
+async def _read(request: web.Request, limits: HttpLimits) -> bytes:
+    if request.content_type != "application/json":
+        raise WrongContentType
+    if (request.content_length or 0) > limits.body_bytes_max:
+        raise BodyTooBig
+    try:
+        async with asyncio.timeout(limits.body_s):
+            return await request.read()
+    except TimeoutError:
+        raise IdleTimeout from None
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[Shape], depth_max: int) -> Shape:
+    """The request's shape; raises BadMessage, which says where it is wrong (never the value)."""
+    if body.count(b"[") + body.count(b"{") > depth_max:  # never less than the true depth
+        raise BadMessage("The JSON is nested too deeply.")
+    try:
+        shape = decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise BadMessage(f"The JSON is not as expected: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadMessage("The request is not valid JSON.") from None
+    return shape

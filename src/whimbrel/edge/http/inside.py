@@ -1,0 +1,75 @@
+"""All that the HTTP front end sees of the inside: arguments, given once by the node.
+
+Knows no actor, no store and no sender of text messages; it is handed functions.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from whimbrel.domain.answers import ToSession
+from whimbrel.domain.desk import SignupLimits
+from whimbrel.domain.messages import ToActor
+from whimbrel.domain.ports import PinSender
+from whimbrel.domain.wants import Want
+
+
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bounds of this front end; each ends in a named answer or a closed connection."""
+
+    body_bytes_max: int = 4_096
+    body_s: float = 10.0  # until a request's body must be there
+    depth_max: int = 32  # brackets in a body
+    head_s: float = 20.0  # until a request's head must be there, also on a kept connection
+    ask_s: float = 10.0  # until an actor must have answered
+    stop_s: float = 5.0  # for requests under way when the server stops
+    connections_max: int = 2_000
+    connections_per_client_max: int = 100
+    requests_per_s: float = 5.0  # per client, sustained
+    requests_burst: int = 40
+    clients_max: int = 50_000  # clients whose rates are remembered
+    page_max: int = 500  # rows of one listing
+
+
+class Info(msgspec.Struct, frozen=True):
+    """What a client has to know to connect. fingerprint "": signed by an authority."""
+
+    domain: str
+    native_port: int
+    fingerprint: str = ""
+
+
+class Ask(Protocol):
+    """Tell an actor something and wait for its answer. Raises Busy or Unready."""
+
+    def __call__(
+        self, key: int, make: Callable[[int], ToActor], timeout_s: float
+    ) -> Awaitable[ToSession]: ...
+
+
+@runtime_checkable
+class ShowsPins(Protocol):
+    """A sender that the operator chose to see PINs: (seconds since 1970, number, PIN)."""
+
+    @property
+    def shown(self) -> Sequence[tuple[float, str, str]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    ask: Ask
+    load: Callable[[Want], Awaitable[object]]
+    sender: PinSender
+    secret: bytes  # keys the hashes of PINs; kept in the data folder
+    admin_token: str  # empty: no administration over HTTP
+    ready: Callable[[], str]  # "" or the reason why not
+    stats: Callable[[], dict[str, float]]
+    info: Callable[[], Info]
+    signup: SignupLimits = field(default_factory=SignupLimits)
+    http: HttpLimits = field(default_factory=HttpLimits)
+    default_region: str = ""  # of numbers without a country code, like "DE"
+    admin_anywhere: bool = False  # else the administrator must come from this machine
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -1,0 +1,200 @@
+"""The route table: every address of the HTTP front end, what it takes, gives and refuses.
+
+The one source of both dispatch (dispatch.py) and the document (openapi.py): an address that
+stands here is served and documented, another one is neither.
+"""
+
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from whimbrel.edge.http import admin, health, pages, signup
+from whimbrel.edge.http.inside import Inside
+from whimbrel.edge.http.shapes import (
+    Deleted,
+    Health,
+    NewKey,
+    NewUser,
+    PinOnItsWay,
+    PinRequest,
+    Shape,
+    SignedUp,
+    Stats,
+    UserDetails,
+    UserPage,
+    Verification,
+)
+
+Handle = Callable[[Inside, web.Request, Any], Awaitable[Shape | web.Response]]
+
+
+class Access(enum.Enum):
+    """Who may ask. Everybody else hears `not-found`, or `not-authorized` without the token."""
+
+    PUBLIC = "public"
+    LOOPBACK = "loopback"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """takes: JSON body, if any; gives: JSON answer, or None for a page of HTML."""
+
+    method: str
+    path: str
+    handle: Handle
+    gives: type[Shape] | None
+    summary: str
+    tags: tuple[str, ...]
+    takes: type[Shape] | None = None
+    status: int = 200
+    access: Access = Access.PUBLIC
+    errors: tuple[str, ...] = ()
+    query: tuple[tuple[str, str, str], ...] = ()  # name, JSON type, what it does
+
+    @property
+    def name(self) -> str:
+        return self.handle.__name__.removeprefix("on_")
+
+
+ASKS = ("busy", "try-again")  # what every address may say that asks an actor
+NUMBER = ("bad-number", "rate-limited", *ASKS)
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="POST",
+        path="/v1/signup/pin",
+        handle=signup.on_pin,
+        takes=PinRequest,
+        gives=PinOnItsWay,
+        status=202,
+        errors=NUMBER,
+        summary="Have a PIN sent to a telephone number",
+        tags=("sign-up",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/signup/verify",
+        handle=signup.on_verify,
+        takes=Verification,
+        gives=SignedUp,
+        status=201,
+        errors=("pin-wrong", *NUMBER),
+        summary="Trade a PIN for an account and a key; ends all older keys of the account",
+        tags=("sign-up",),
+    ),
+    Route(
+        method="GET",
+        path="/health",
+        handle=health.on_health,
+        gives=Health,
+        summary="Is the process alive?",
+        tags=("operation",),
+    ),
+    Route(
+        method="GET",
+        path="/ready",
+        handle=health.on_ready,
+        gives=Health,
+        errors=("try-again",),
+        summary="May the server be given work?",
+        tags=("operation",),
+    ),
+    Route(
+        method="GET",
+        path="/",
+        handle=pages.on_home,
+        gives=None,
+        summary="What this is, for people",
+        tags=("pages",),
+    ),
+    Route(
+        method="GET",
+        path="/pins",
+        handle=pages.on_pins,
+        gives=None,
+        access=Access.LOOPBACK,
+        summary="The last PINs of the console sender, for this machine only",
+        tags=("pages",),
+    ),
+    Route(
+        method="GET",
+        path="/admin/users",
+        handle=admin.on_list,
+        gives=UserPage,
+        access=Access.ADMIN,
+        errors=("bad-message", "try-again"),
+        query=(
+            ("after", "string", "List addresses that come after this one."),
+            ("limit", "integer", "How many at most."),
+        ),
+        summary="List accounts by address",
+        tags=("administration",),
+    ),
+    Route(
+        method="POST",
+        path="/admin/users",
+        handle=admin.on_add,
+        takes=NewUser,
+        gives=NewKey,
+        status=201,
+        access=Access.ADMIN,
+        errors=("bad-address", "exists", *ASKS),
+        summary="Create an account by name",
+        tags=("administration",),
+    ),
+    Route(
+        method="GET",
+        path="/admin/users/{address}",
+        handle=admin.on_show,
+        gives=UserDetails,
+        access=Access.ADMIN,
+        errors=("bad-address", *ASKS),
+        summary="Look at an account",
+        tags=("administration",),
+    ),
+    Route(
+        method="DELETE",
+        path="/admin/users/{address}",
+        handle=admin.on_delete,
+        gives=Deleted,
+        access=Access.ADMIN,
+        errors=("bad-address", *ASKS),
+        summary="Delete an account and everything that waits for it",
+        tags=("administration",),
+    ),
+    Route(
+        method="POST",
+        path="/admin/users/{address}/reset",
+        handle=admin.on_reset,
+        gives=NewKey,
+        access=Access.ADMIN,
+        errors=("bad-address", *ASKS),
+        summary="Give an account a new key; ends all older ones",
+        tags=("administration",),
+    ),
+    Route(
+        method="GET",
+        path="/admin/stats",
+        handle=admin.on_stats,
+        gives=Stats,
+        access=Access.ADMIN,
+        summary="Counters of the server",
+        tags=("administration",),
+    ),
+)
+
+
+def errors_of(route: Route) -> tuple[str, ...]:
+    """All codes that a route can answer: its own, and those that come with its kind."""
+    codes = [*route.errors, "rate-limited", "internal"]
+    if route.takes is not None:
+        codes += ["bad-message", "wrong-content-type", "body-too-big", "idle-timeout"]
+    if route.access is not Access.PUBLIC or "{" in route.path:
+        codes.append("not-found")
+    if route.access is Access.ADMIN:
+        codes.append("not-authorized")
+    return tuple(dict.fromkeys(codes))

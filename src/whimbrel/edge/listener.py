@@ -1,0 +1,227 @@
+"""The native listener: accepts, bounds, sweeps and ends all sessions of the own protocol.
+
+Limits per network address and in all stand here; what one session may do stands in
+session.py. Law 5: too many connections are refused by name, and of those that have not said
+hello the oldest goes first, so that a flood of silent ones keeps nobody else out.
+"""
+
+import asyncio
+import ssl
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+
+import structlog
+
+from whimbrel.domain.errors import ShuttingDown, TooManyConnections
+from whimbrel.domain.limits import Limits
+from whimbrel.domain.ports import Clock, Router
+from whimbrel.edge.session import Numbers, Session
+from whimbrel.edge.throttle import Throttle
+from whimbrel.edge.transport import Connection
+from whimbrel.protocol import wire
+from whimbrel.protocol.native import MsgpackCodec
+
+log = structlog.get_logger("whimbrel.edge")
+
+SWEEP_S = 0.25
+SWEEP_PARTS = 4  # each session is looked at once a second
+ADDRESSES_MAX = 100_000
+ACCOUNTS_MAX = 100_000
+BACKLOG = 1_024
+
+
+class Listener:
+    def __init__(
+        self,
+        router: Router,
+        numbers: Numbers,
+        limits: Limits,
+        clock: Clock,
+        ready: Callable[[], bool],
+    ) -> None:
+        self.router = router
+        self.numbers = numbers
+        self.limits = limits
+        self.counts: Counter[str] = Counter()
+        self.now_s = clock.monotonic_us() / 1e6
+        self.ready = ready
+        self._clock = clock
+        self._codec = MsgpackCodec()
+        self._sessions: dict[int, Session] = {}
+        self._silent: OrderedDict[int, Session] = OrderedDict()  # not welcomed, oldest first
+        self._by_address: Counter[str] = Counter()
+        self._addresses: dict[int, str] = {}
+        self._servers: list[asyncio.Server] = []
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+        self._part = 0
+        self._closing = False
+        minute = 60.0
+        self._logins = Throttle(
+            limits.logins_per_address_per_minute / minute,
+            limits.logins_per_address_per_minute,
+            ADDRESSES_MAX,
+        )
+        self._failed_address = Throttle(
+            limits.failed_logins_per_address_per_minute / minute,
+            limits.failed_logins_per_address_per_minute,
+            ADDRESSES_MAX,
+        )
+        self._failed_account = Throttle(
+            limits.failed_logins_per_account_per_minute / minute,
+            limits.failed_logins_per_account_per_minute,
+            ACCOUNTS_MAX,
+        )
+        self._locked: dict[str, float] = {}  # addresses and accounts, until when
+
+    # ---- listening -----------------------------------------------------------------------
+
+    async def listen(self, host: str, port: int, context: ssl.SSLContext | None) -> int:
+        """Accept on one more port; returns the real one. OSError if it is taken."""
+        server = await self._loop.create_server(
+            lambda: self._accept(context), host, port, backlog=BACKLOG
+        )
+        self._servers.append(server)
+        if self._handle is None:
+            self._handle = self._loop.call_later(SWEEP_S, self._sweep)
+        real: int = server.sockets[0].getsockname()[1]
+        return real
+
+    def _accept(self, context: ssl.SSLContext | None) -> Connection:
+        return Connection(_Opening(self), context, self.counts, self.limits.out_buffer_bytes_max)
+
+    def admit(self, connection: Connection) -> Session | None:
+        """A TCP connection: a session, or None if a bound is met (and it is told why)."""
+        self.counts["connections"] += 1
+        limits, address = self.limits, connection.address
+        if self._closing or len(self._sessions) >= limits.connections_max:
+            self.counts[f"refused:{TooManyConnections.code}"] += 1
+            return None
+        if self._by_address[address] >= limits.connections_per_address_max:
+            self.counts[f"refused:{TooManyConnections.code}"] += 1
+            return None
+        if len(self._silent) >= limits.unauthenticated_max:
+            oldest = next(iter(self._silent.values()))
+            oldest.refuse(TooManyConnections("too many connections without a hello"))
+            self._silent.pop(oldest.number, None)
+        session = Session(self, self._codec, connection)
+        self._sessions[session.number] = session
+        self._silent[session.number] = session
+        self._by_address[address] += 1
+        self._addresses[session.number] = address
+        return session
+
+    # ---- what sessions ask (session.Edge) ------------------------------------------------
+
+    def wall_us(self) -> int:
+        return self._clock.now_us()
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        self._loop.call_later(delay_s, call)
+
+    def may_log_in(self, address: str, account: str) -> bool:
+        """False while there were too many logins, or too many wrong ones, of late."""
+        now_s = self.now_s
+        for key in (address, account):
+            until_s = self._locked.get(key)
+            if until_s is not None:
+                if until_s > now_s:
+                    return False
+                del self._locked[key]
+        return self._logins.allow(address, now_s)
+
+    def login_failed(self, address: str, account: str) -> None:
+        self.counts["logins-failed"] += 1
+        now_s = self.now_s
+        if not self._failed_address.allow(address, now_s):
+            self._lock(address)
+        if not self._failed_account.allow(account, now_s):
+            self._lock(account)
+
+    def _lock(self, key: str) -> None:
+        if len(self._locked) >= ADDRESSES_MAX:
+            self._locked.pop(next(iter(self._locked)))
+        self._locked[key] = self.now_s + 60.0
+
+    def authenticated(self, session: Session) -> None:
+        self._silent.pop(session.number, None)
+        self.counts["logins"] += 1
+
+    def ended(self, session: Session) -> None:
+        if self._sessions.pop(session.number, None) is None:
+            return
+        self._silent.pop(session.number, None)
+        address = self._addresses.pop(session.number)
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        self._handle = self._loop.call_later(SWEEP_S, self._sweep)
+        self.sweep_part()
+
+    def sweep_part(self) -> None:
+        """A quarter of the sessions, four times a second."""
+        self.now_s = self._clock.monotonic_us() / 1e6
+        self._part = (self._part + 1) % SWEEP_PARTS
+        part = self._part
+        for number in [number for number in self._sessions if number % SWEEP_PARTS == part]:
+            session = self._sessions.get(number)
+            if session is not None:
+                session.sweep()
+
+    def statistics(self) -> dict[str, int]:
+        return {"sessions": len(self._sessions), "silent": len(self._silent), **self.counts}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    # ---- the end -------------------------------------------------------------------------
+
+    def stop_accepting(self) -> None:
+        self._closing = True
+        for server in self._servers:
+            server.close()
+
+    async def close(self) -> None:
+        """Tell everybody, flush, close."""
+        self.stop_accepting()
+        if self._handle is not None:
+            self._handle.cancel()
+        goodbye = wire.Error(ShuttingDown.code, "", True, 1)
+        for session in list(self._sessions.values()):
+            session.shut_down(goodbye)
+        for server in self._servers:
+            await server.wait_closed()
+
+
+class _Opening:
+    """The application of a connection: asks for a session as soon as TCP stands.
+
+    So a connection that never finishes its TLS handshake counts, and is swept, as well.
+    """
+
+    __slots__ = ("_listener", "_session")
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._session: Session | None = None
+
+    def connected(self, connection: Connection) -> None:
+        self._session = self._listener.admit(connection)
+        if self._session is None:
+            connection.abort()
+
+    def opened(self) -> None:
+        """The device speaks first."""
+
+    def received(self, data: bytes) -> None:
+        if self._session is not None:
+            self._session.received(data)
+
+    def closed(self) -> None:
+        if self._session is not None:
+            self._session.closed()
+            self._session = None

@@ -1,0 +1,587 @@
+"""A session: one connected device, from hello to its end. Knows frames' meaning, no socket.
+
+It turns wire messages into messages to the account's actor, and answers into frames, in
+order. DELIVERY.md "Device -> actor": it keeps unanswered submits (bounded, then it stops
+reading), repeats them with back-off, attaches again when its actor lost its memory, and
+forwards items without gap or repetition. Laws 2, 3 and 5.
+"""
+
+import secrets
+from collections import Counter, deque
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Protocol
+
+import structlog
+
+from whimbrel.domain import answers as a
+from whimbrel.domain import messages as m
+from whimbrel.domain.errors import (
+    INTERNAL,
+    TRY_AGAIN,
+    BadAddress,
+    BadMessage,
+    BadVersion,
+    BodyTooBig,
+    HelloExpected,
+    HelloTimeout,
+    IdleTimeout,
+    NotAuthorized,
+    RateLimited,
+    Refused,
+    SlowReader,
+)
+from whimbrel.domain.ids import (
+    ADDRESS_CHARS_MAX,
+    account_number,
+    parse_address,
+    submit_hash,
+)
+from whimbrel.domain.limits import Limits
+from whimbrel.domain.ports import Router, SessionSink
+from whimbrel.protocol import wire
+from whimbrel.protocol.frames import FrameDecoder
+from whimbrel.protocol.native import Codec
+from whimbrel.protocol.translate import ANSWERS, item_to_wire
+
+log = structlog.get_logger("whimbrel.edge")
+
+ATTACH_FIRST_S = 0.1
+ATTACH_MAX_S = 5.0
+NUMBERS_CACHED = 512
+AGENT_CHARS_MAX = 128
+
+
+class Numbers(Protocol):
+    """The node's registry: session numbers to sinks."""
+
+    def open(self, sink: SessionSink) -> int: ...
+    def close(self, number: int) -> None: ...
+
+
+class Link(Protocol):
+    """What a session needs of its connection (edge/transport.py, or WebSocket later)."""
+
+    address: str
+    is_closed: bool
+
+    def write(self, data: bytes) -> None: ...
+    def flush(self) -> None: ...
+    @property
+    def is_slow(self) -> bool: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Edge(Protocol):
+    """What all sessions of a listener share."""
+
+    router: Router
+    numbers: Numbers
+    limits: Limits
+    counts: Counter[str]
+    now_s: float  # coarse monotonic time, fresh to about a quarter of a second
+
+    def wall_us(self) -> int: ...
+    def ready(self) -> bool: ...
+    def later(self, delay_s: float, call: Callable[[], None]) -> None: ...
+    def may_log_in(self, address: str, account: str) -> bool: ...
+    def login_failed(self, address: str, account: str) -> None: ...
+    def authenticated(self, session: "Session") -> None: ...
+    def ended(self, session: "Session") -> None: ...
+
+
+class Session:
+    __slots__ = (
+        "_account",
+        "_attach_delay_s",
+        "_attach_s",
+        "_backlog",
+        "_codec",
+        "_confirmed",
+        "_decoder",
+        "_device",
+        "_edge",
+        "_forgotten",
+        "_frames",
+        "_hello",
+        "_keys",
+        "_last",
+        "_link",
+        "_numbers",
+        "_open",
+        "_ordinal",
+        "_paused",
+        "_pinged",
+        "_resend_delay_s",
+        "_resend_s",
+        "allowance_bytes",
+        "allowance_frames",
+        "heard_s",
+        "number",
+        "over",
+        "started_s",
+        "welcomed",
+    )
+
+    def __init__(self, edge: Edge, codec: Codec, link: Link) -> None:
+        self._edge = edge
+        self._codec = codec
+        self._link = link
+        self._decoder = FrameDecoder(edge.limits.hello_bytes_max)
+        self._frames: deque[bytes] = deque()  # read, but not worked on yet
+        self._backlog: deque[m.ToActor] = deque()  # what a full mailbox did not take yet
+        self._open: dict[int, m.Submit] = {}  # unanswered submits, in order
+        self._hello: m.Hello | None = None
+        self._numbers: dict[str, int] = {}
+        self._keys: dict[int, str] | None = None  # of devices being linked
+        self._account = 0
+        self._device = 0
+        self._ordinal = 0
+        self._last = 0  # the last item forwarded
+        self._confirmed = 0
+        self._paused = False
+        self._pinged = False
+        self._forgotten = False
+        self._resend_s = 0.0
+        self._resend_delay_s = 0.0
+        self._attach_s = 0.0
+        self._attach_delay_s = ATTACH_FIRST_S
+        self.allowance_frames = 2 * edge.limits.frames_per_s
+        self.allowance_bytes = 2 * edge.limits.bytes_per_s
+        self.started_s = self.heard_s = edge.now_s
+        self.welcomed = False
+        self.over = False
+        self.number = edge.numbers.open(self)
+
+    # ---- bytes in ------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        self.heard_s = self._edge.now_s
+        self._pinged = False
+        if self.over:
+            return
+        try:
+            frames = self._decoder.feed(data)
+        except Refused as error:
+            self.refuse(error)
+            return
+        self.allowance_bytes -= len(data)
+        self.allowance_frames -= len(frames)
+        self._frames.extend(frames)
+        self._work()
+
+    def payload(self, data: bytes) -> None:
+        """A whole message from a transport with its own frames (WebSocket)."""
+        self.heard_s = self._edge.now_s
+        self._pinged = False
+        self.allowance_bytes -= len(data)
+        self.allowance_frames -= 1
+        self._frames.append(data)
+        self._work()
+
+    def _work(self) -> None:
+        """Take frames until something makes us wait; then stop reading (back-pressure)."""
+        frames = self._frames
+        while frames and not self.over and not self._must_wait():
+            payload = frames.popleft()
+            try:
+                message = self._codec.decode(payload)
+                _HANDLERS[type(message)](self, message)
+            except Refused as error:
+                self.refuse(error)
+            except Exception:
+                log.exception("session failed", session=self.number)
+                self._edge.counts["internal"] += 1
+                self._end(wire.Error(INTERNAL, "", True, 0, f"{self.number:x}"))
+        if self.over:
+            return
+        wait = bool(frames) or self._must_wait() or self._over_allowance()
+        if wait and not self._paused:
+            self._paused = True
+            self._link.pause_reading()
+        elif self._paused and not wait:
+            self._paused = False
+            self._link.resume_reading()
+
+    def _must_wait(self) -> bool:
+        return (
+            bool(self._backlog)
+            or len(self._open) >= self._edge.limits.submits_open_max
+            or (self._hello is not None and not self.welcomed)
+        )
+
+    def _over_allowance(self) -> bool:
+        return self.allowance_frames < 0 or self.allowance_bytes < 0
+
+    def _tell(self, message: m.ToActor) -> None:
+        """In order, also when the actor's mailbox is full: then we wait and stop reading."""
+        if self._backlog or not self._edge.router.tell(self._account, message):
+            self._backlog.append(message)
+
+    def _drain(self) -> None:
+        backlog = self._backlog
+        tell = self._edge.router.tell
+        while backlog and tell(self._account, backlog[0]):
+            backlog.popleft()
+        if not backlog:
+            self._work()
+
+    # ---- what devices say ----------------------------------------------------------------
+
+    def on_hello(self, hello: wire.Hello) -> None:
+        edge = self._edge
+        if self._hello is not None:
+            raise HelloExpected("a second hello")
+        if hello.version != wire.VERSION:
+            raise BadVersion(f"version {hello.version}")
+        if not edge.ready():
+            edge.counts["refused:try-again"] += 1
+            self._end(wire.Error(TRY_AGAIN, "hello", True, 5, f"{self.number:x}"))
+            return
+        try:
+            address = parse_address(hello.account)
+        except BadAddress:
+            raise NotAuthorized("no such address") from None
+        if not edge.may_log_in(self._link.address, address):
+            raise RateLimited("logins", retry_after_s=60)
+        self._account = account_number(address)
+        self._device = hello.device
+        self._last = hello.last
+        key_hash = sha256(hello.key.encode()).digest()
+        self._hello = m.Hello(hello.device, self.number, 0, key_hash, hello.last, hello.era)
+        self._resend_s = edge.now_s + edge.limits.resend_first_s
+        self._tell(self._hello)
+
+    def on_submit(self, submit: wire.Submit) -> None:
+        self._must_be_welcomed()
+        limits = self._edge.limits
+        refused = ""
+        try:
+            body = self._codec.check_body(bytes(submit.body), limits.body_bytes_max)
+        except BodyTooBig as error:
+            body, refused = b"", error.code
+            self._edge.counts[f"refused:{refused}"] += 1
+        to = submit.to
+        message = m.Submit(
+            self._device,
+            self.number,
+            submit.c,
+            to,
+            self._number_of(to),
+            submit_hash(to, body),
+            body,
+            refused,
+        )
+        if not self._open:
+            self._resend_delay_s = limits.resend_first_s
+            self._resend_s = self._edge.now_s + self._resend_delay_s
+        self._open[submit.c] = message
+        self._tell(message)
+
+    def on_confirm(self, confirm: wire.Confirm) -> None:
+        self._must_be_welcomed()
+        q = confirm.q
+        if q > self._confirmed:
+            self._confirmed = q
+        if q > self._last:
+            self._last = q
+        self._tell(m.Confirm(self._device, self.number, q))
+
+    def on_read(self, read: wire.Read) -> None:
+        self._must_be_welcomed()
+        peer = self._number_of(read.peer)
+        self._tell(m.MarkRead(self._device, self.number, read.peer, peer, read.id))
+
+    def on_typing(self, typing: wire.Typing) -> None:
+        self._must_be_welcomed()
+        peer = self._number_of(typing.peer)
+        if not self._backlog:  # ephemeral: not worth waiting for
+            message = m.Typing(self._device, self.number, typing.peer, peer, typing.on)
+            self._edge.router.tell(self._account, message)
+
+    def on_watch(self, watch: wire.Watch) -> None:
+        self._must_be_welcomed()
+        peer = self._number_of(watch.peer)
+        self._tell(m.Watch(self._device, self.number, watch.peer, peer))
+
+    def on_block(self, block: wire.Block) -> None:
+        self._must_be_welcomed()
+        peer = self._number_of(block.peer)
+        self._tell(m.Block(self._device, self.number, block.peer, peer, block.on))
+
+    def on_link(self, link: wire.Link) -> None:
+        """The edge draws the key (chance is an argument of rules); its hash goes in."""
+        self._must_be_welcomed()
+        if self._keys is None:
+            self._keys = {}
+        if len(self._keys) >= self._edge.limits.devices_max:
+            raise RateLimited("links under way", retry_after_s=10)
+        key = secrets.token_urlsafe(32)
+        tag = max(self._keys, default=0) + 1
+        self._keys[tag] = key
+        key_hash = sha256(key.encode()).digest()
+        name = link.name[:AGENT_CHARS_MAX]
+        self._tell(m.Link(self._device, self.number, key_hash, name, tag))
+
+    def on_unlink(self, unlink: wire.Unlink) -> None:
+        self._must_be_welcomed()
+        self._tell(m.Unlink(self._device, self.number, unlink.device))
+
+    def on_ping(self, ping: wire.Ping) -> None:
+        self._send(wire.Pong(ping.n))
+        self._link.flush()
+
+    def on_pong(self, pong: wire.Pong) -> None:
+        """The peer lives; received() has noted it."""
+
+    def on_bye(self, bye: wire.Bye) -> None:
+        self._end(None)
+
+    def _must_be_welcomed(self) -> None:
+        if not self.welcomed:
+            raise HelloExpected("hello comes first")
+
+    def _number_of(self, address: str) -> int:
+        """Any text is an address that may or may not exist; only its length is bounded."""
+        number = self._numbers.get(address)
+        if number is None:
+            if len(address) > ADDRESS_CHARS_MAX:
+                raise BadMessage("an address of more than 64 characters")
+            if len(self._numbers) >= NUMBERS_CACHED:
+                self._numbers.clear()
+            number = self._numbers[address] = account_number(address)
+        return number
+
+    # ---- what the actor says -------------------------------------------------------------
+
+    def deliver(self, answer: a.ToSession) -> None:
+        """Take an answer; its bytes leave with flush()."""
+        if self.over:
+            return
+        kind = type(answer)
+        if kind is a.Item:
+            self._forward(answer)  # type: ignore[arg-type]
+        elif kind is a.Stored or kind is a.SubmitRefused:
+            c: int = answer.c  # type: ignore[attr-defined]
+            self._open.pop(c, None)
+            self._send(ANSWERS[kind](answer))
+        elif kind in _OWN:
+            _OWN[kind](self, answer)
+        else:
+            self._send(ANSWERS[kind](answer))
+
+    def flush(self) -> None:
+        if self.over:
+            return
+        self._link.flush()
+        if self._link.is_slow:
+            self._edge.counts["refused:slow-reader"] += 1
+            log.info("reader is too slow, disconnected", code=SlowReader.code)
+            self.over = True
+            self._link.abort()
+        elif self._paused:
+            self._work()
+
+    def _forward(self, item: a.Item) -> None:
+        """DELIVERY.md: forward if prev <= last < q, drop q <= last, else ask to rewind."""
+        last = self._last
+        if item.prev <= last < item.q:
+            self._last = item.q
+            self._send(item_to_wire(item))
+        elif item.q > last:
+            self._tell(m.Rewind(self._device, self.number, last))
+
+    def _on_welcome(self, welcome: a.Welcome) -> None:
+        limits = self._edge.limits
+        hello = self._hello
+        assert hello is not None
+        self._ordinal = welcome.ordinal
+        start = hello.last if hello.era == welcome.era and hello.last <= welcome.tail else 0
+        self._last = max(start, welcome.confirmed)
+        self._confirmed = welcome.confirmed
+        first = not self.welcomed
+        if first:
+            self.welcomed = True
+            self._edge.authenticated(self)
+            self._decoder.limit = limits.frame_bytes_max
+            self._send(
+                wire.Welcome(
+                    welcome.account,
+                    welcome.device,
+                    welcome.era,
+                    welcome.submitted,
+                    welcome.confirmed,
+                    welcome.tail,
+                    self._edge.wall_us(),
+                    limits.frame_bytes_max,
+                    limits.submits_open_max,
+                    int(limits.idle_ping_s),
+                )
+            )
+        self._attach_s = self._edge.now_s + limits.reattach_s
+        if self._forgotten:
+            self._forgotten = False
+            self._attach_soon()
+
+    def _on_rejected(self, rejected: a.Rejected) -> None:
+        self._edge.counts[f"refused:{rejected.code}"] += 1
+        if not self.welcomed:
+            self._edge.login_failed(self._link.address, str(self._account))
+        self._end(wire.Error(rejected.code, "", True, 0, f"{self.number:x}"))
+
+    def _on_gone(self, gone: a.Gone) -> None:
+        self._edge.counts["replaced"] += 1
+        self._end(wire.Replaced())
+
+    def _on_link_done(self, done: a.LinkDone) -> None:
+        key = (self._keys or {}).pop(done.tag, "")
+        shown = key if done.device else ""
+        self._send(wire.Linked(done.device, shown, done.code))
+
+    def _on_unknown_session(self, unknown: a.UnknownSession) -> None:
+        """Our actor lost its memory. Before the welcome, that may still be on its way."""
+        if self.welcomed:
+            self._attach_soon()
+        else:
+            self._forgotten = True
+
+    # ---- attaching and repeating ---------------------------------------------------------
+
+    def _attach_soon(self) -> None:
+        delay_s = self._attach_delay_s
+        self._attach_delay_s = min(delay_s * 2, ATTACH_MAX_S)
+        self._attach_s = self._edge.now_s + self._edge.limits.reattach_s
+        self._edge.later(delay_s, self._attach)
+
+    def _attach(self) -> None:
+        """Say where we stand, then repeat what is unanswered, in order."""
+        if self.over:
+            return
+        if not self._edge.ready():
+            self._attach_soon()
+            return
+        self._attach_s = self._edge.now_s + self._edge.limits.reattach_s
+        self._backlog.clear()  # all of it is repeated here, or harmless to lose
+        self._tell(
+            m.Attach(self._device, self.number, 0, self._ordinal, self._last, self._confirmed)
+        )
+        for message in self._open.values():
+            self._tell(message)
+        self._work()
+
+    def sweep(self) -> None:
+        """About once a second: time-outs, repetitions, what a full mailbox did not take."""
+        edge = self._edge
+        limits, now_s = edge.limits, edge.now_s
+        if self.over:
+            return
+        if self._backlog:
+            self._drain()
+        self.allowance_frames = min(
+            self.allowance_frames + limits.frames_per_s, 2 * limits.frames_per_s
+        )
+        self.allowance_bytes = min(
+            self.allowance_bytes + limits.bytes_per_s, 2 * limits.bytes_per_s
+        )
+        if self._paused:
+            self._work()
+        if not self.welcomed:
+            self._sweep_unwelcomed(now_s, limits)
+            return
+        if self._open and now_s >= self._resend_s:
+            self._resend(now_s, limits)
+        if now_s >= self._attach_s:
+            self._attach_delay_s = ATTACH_FIRST_S
+            self._attach_s = now_s + limits.reattach_s
+            self._tell(
+                m.Attach(self._device, self.number, 0, self._ordinal, self._last, self._confirmed)
+            )
+        silent_s = now_s - self.heard_s
+        if silent_s > limits.idle_timeout_s:
+            self.refuse(IdleTimeout(f"silent for {silent_s:.0f} s"))
+        elif silent_s > limits.idle_ping_s and not self._pinged:
+            self._pinged = True
+            self._send(wire.Ping(int(now_s)))
+            self._link.flush()
+
+    def _sweep_unwelcomed(self, now_s: float, limits: Limits) -> None:
+        if now_s - self.started_s > limits.hello_timeout_s:
+            self.refuse(HelloTimeout())
+        elif self._hello is not None and now_s >= self._resend_s and not self._backlog:
+            self._resend_s = now_s + limits.resend_first_s
+            self._tell(self._hello)
+
+    def _resend(self, now_s: float, limits: Limits) -> None:
+        self._resend_delay_s = min(self._resend_delay_s * 2, limits.resend_max_s)
+        self._resend_s = now_s + self._resend_delay_s
+        if not self._backlog:
+            for message in self._open.values():
+                self._tell(message)
+
+    # ---- bytes out -----------------------------------------------------------------------
+
+    def _send(self, message: wire.Wire) -> None:
+        payload = self._codec.encode(message)
+        self._link.write(len(payload).to_bytes(4, "big") + payload)
+
+    def refuse(self, error: Refused) -> None:
+        """Say what was refused, by name; end the connection if it is that kind."""
+        self._edge.counts[f"refused:{error.code}"] += 1
+        fatal = error.fatal or not self.welcomed
+        message = wire.Error(error.code, "", fatal, error.retry_after_s, f"{self.number:x}")
+        if fatal:
+            self._end(message)
+        else:
+            self._send(message)
+            self._link.flush()
+
+    def shut_down(self, message: wire.Wire) -> None:
+        """The server ends: tell the device, then close."""
+        self._end(message)
+
+    def _end(self, message: wire.Wire | None) -> None:
+        if self.over:
+            return
+        if message is not None:
+            self._send(message)
+        self.over = True
+        self._frames.clear()
+        self._link.close()
+
+    def closed(self) -> None:
+        """The connection is gone, for whatever reason."""
+        self.over = True
+        self._frames.clear()
+        self._backlog.clear()
+        self._open.clear()
+        self._edge.numbers.close(self.number)
+        if self._hello is not None:
+            self._edge.router.tell(self._account, m.Detach(self._device, self.number))
+        self._edge.ended(self)
+
+
+_HANDLERS: dict[type, Callable[[Session, Any], None]] = {
+    wire.Hello: Session.on_hello,
+    wire.Submit: Session.on_submit,
+    wire.Confirm: Session.on_confirm,
+    wire.Read: Session.on_read,
+    wire.Typing: Session.on_typing,
+    wire.Watch: Session.on_watch,
+    wire.Block: Session.on_block,
+    wire.Link: Session.on_link,
+    wire.Unlink: Session.on_unlink,
+    wire.Ping: Session.on_ping,
+    wire.Pong: Session.on_pong,
+    wire.Bye: Session.on_bye,
+}
+
+_OWN: dict[type, Callable[[Session, Any], None]] = {
+    a.Welcome: Session._on_welcome,
+    a.Rejected: Session._on_rejected,
+    a.Gone: Session._on_gone,
+    a.LinkDone: Session._on_link_done,
+    a.UnknownSession: Session._on_unknown_session,
+}

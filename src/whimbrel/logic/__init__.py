@@ -1,0 +1,1 @@
+"""The rules: pure functions `handle(state, message, turn) -> effects`, replaceable at run time."""

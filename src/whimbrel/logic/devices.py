@@ -1,0 +1,215 @@
+"""Devices: hello, attach, detach; sign-up gives a key, a new sign-up takes the place of all.
+
+DELIVERY.md "Actor -> device" and "Devices". Hello is a commit, so an owner that was fenced
+out cannot log anybody in. Law: a key is worthless from the moment its row is gone.
+"""
+
+from hmac import compare_digest
+
+from whimbrel.domain.answers import (
+    Gone,
+    LinkDone,
+    Registered,
+    Rejected,
+    Removed,
+    UnlinkDone,
+    Welcome,
+)
+from whimbrel.domain.effects import Effect, Push, Reply, Tell
+from whimbrel.domain.errors import Busy, NotAuthorized, NotFound, Replaced
+from whimbrel.domain.messages import (
+    Attach,
+    Confirm,
+    Detach,
+    Hello,
+    Link,
+    Register,
+    RemoveAccount,
+    Unlink,
+)
+from whimbrel.domain.rows import (
+    MESSAGE,
+    DeviceGone,
+    InboxUpto,
+    PairsGone,
+    SentForgetAll,
+)
+from whimbrel.domain.turn import Turn
+from whimbrel.domain.user import Attachment, Device, User
+from whimbrel.domain.wants import FlightsWant, NotLoaded
+from whimbrel.logic.pairs import account_row, device_row, floor_of
+from whimbrel.logic.presence import tell_watchers
+from whimbrel.logic.stream import pump
+
+
+def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
+    device = user.devices.get(m.device)
+    if device is None or not compare_digest(device.key_hash, m.key_hash):
+        return [Push(m.node, m.session, Rejected(NotAuthorized.code))]
+    effects: list[Effect] = []
+    old = user.attached.get(m.device)
+    if old is not None and old.session != m.session:
+        effects.append(Push(old.node, old.session, Gone(Replaced.code)))
+    # The session's own number where possible: a hello that is repeated changes nothing.
+    if m.session != device.ordinal:
+        device.ordinal = max(device.ordinal + 1, m.session)
+    device.last_seen_us = turn.now_us
+    start = device.confirmed
+    if m.era == turn.era and start < m.last <= user.tail:
+        start = m.last  # the device has these; it repeats its confirm after the welcome
+    att = Attachment(m.device, m.session, m.node, device.ordinal, start)
+    was_online = bool(user.attached)
+    user.attached[m.device] = att
+    effects.append(device_row(user, device))
+    effects.append(
+        Push(
+            m.node,
+            m.session,
+            Welcome(
+                user.address,
+                m.device,
+                device.ordinal,
+                turn.era,
+                device.submitted,
+                device.confirmed,
+                user.tail,
+            ),
+        )
+    )
+    effects += pump(user, att, turn)
+    if not was_online:
+        tell_watchers(user, turn, effects)
+    return effects
+
+
+def on_attach(user: User, m: Attach, turn: Turn) -> list[Effect]:
+    """The session outlived the actor's memory: it says where it stands and goes on."""
+    device = user.devices.get(m.device)
+    if device is None or m.ordinal < device.ordinal:
+        return [Push(m.node, m.session, Gone(Replaced.code))]
+    att = user.attached.get(m.device)
+    if att is not None and att.session == m.session:
+        if m.confirmed > device.confirmed:
+            return [Tell(user.number, Confirm(m.device, m.session, m.confirmed))]
+        return []  # the regular repetition: nothing was lost
+    start = max(device.confirmed, min(m.last, user.tail))
+    att = Attachment(m.device, m.session, m.node, m.ordinal, start)
+    user.attached[m.device] = att
+    effects: list[Effect] = []
+    if m.confirmed > device.confirmed:
+        effects.append(Tell(user.number, Confirm(m.device, m.session, m.confirmed)))
+    effects += pump(user, att, turn)
+    return effects
+
+
+def on_detach(user: User, m: Detach, turn: Turn) -> list[Effect]:
+    att = user.attached.get(m.device)
+    if att is None or att.session != m.session:
+        return []
+    del user.attached[m.device]
+    effects: list[Effect] = []
+    device = user.devices.get(m.device)
+    if device is not None:
+        device.last_seen_us = user.last_seen_us = turn.now_us
+        effects.append(device_row(user, device))
+    if not user.attached:
+        tell_watchers(user, turn, effects)
+    return effects
+
+
+def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
+    """A new account, or a new key for an old one.
+
+    The new device starts just below the lowest row that still waits and so gets all of them;
+    every other device, its key and its live session end in the same commit.
+    """
+    created = not user.exists
+    effects: list[Effect] = []
+    start = floor_of(user)
+    for att in user.attached.values():
+        effects.append(Push(att.node, att.session, Gone(Replaced.code)))
+    user.attached.clear()
+    effects += [DeviceGone(user.number, number) for number in user.devices]
+    user.devices.clear()
+    if created:
+        user.exists, user.deleted = True, False
+        user.address = m.address
+        user.created_us = user.last_seen_us = turn.now_us
+    user.last_device += 1
+    device = Device(user.last_device, m.key_hash, m.name)
+    device.confirmed = start
+    user.devices[device.number] = device
+    effects.append(account_row(user))
+    effects.append(device_row(user, device))
+    effects.append(Reply(m.reply, Registered(user.address, device.number, created)))
+    return effects
+
+
+def on_link(user: User, m: Link, turn: Turn) -> list[Effect]:
+    """A further device: it gets everything that still waits for any device."""
+    if m.device not in user.devices:
+        return [Push(turn.node, m.session, Gone(Replaced.code))]
+    if len(user.devices) >= turn.limits.devices_max:
+        return [Push(turn.node, m.session, LinkDone(m.tag, 0, Busy.code))]
+    user.last_device += 1
+    device = Device(user.last_device, m.key_hash, m.name)
+    device.confirmed = floor_of(user)
+    user.devices[device.number] = device
+    return [
+        account_row(user),
+        device_row(user, device),
+        Push(turn.node, m.session, LinkDone(m.tag, device.number)),
+    ]
+
+
+def on_unlink(user: User, m: Unlink, turn: Turn) -> list[Effect]:
+    """Remove another device; what only it had not confirmed is wiped."""
+    if m.device not in user.devices:
+        return [Push(turn.node, m.session, Gone(Replaced.code))]
+    gone = user.devices.get(m.gone)
+    if gone is None or m.gone == m.device:
+        return [Push(turn.node, m.session, UnlinkDone(m.gone, NotFound.code))]
+    old = floor_of(user)
+    new = min(device.confirmed for device in user.devices.values() if device is not gone)
+    effects: list[Effect] = []
+    if new > old:
+        want = FlightsWant(user.number, old, new, turn.limits.inbox_messages_max * 4)
+        if want not in user.loaded:
+            raise NotLoaded(want)
+        rows: list[tuple[int, int, int, int]] = user.loaded[want]  # type: ignore[assignment]
+        user.loaded.clear()
+        user.waiting = max(0, user.waiting - sum(1 for row in rows if row[1] == MESSAGE))
+        effects.append(InboxUpto(user.number, new))
+    del user.devices[m.gone]
+    att = user.attached.pop(m.gone, None)
+    if att is not None:
+        effects.append(Push(att.node, att.session, Gone(Replaced.code)))
+    effects.append(DeviceGone(user.number, m.gone))
+    effects.append(account_row(user))
+    effects.append(Push(turn.node, m.session, UnlinkDone(m.gone)))
+    return effects
+
+
+def on_remove(user: User, m: RemoveAccount, turn: Turn) -> list[Effect]:
+    """Delete the account. A tombstone keeps its numbers, so that none is ever given twice."""
+    if not user.exists:
+        return [Reply(m.reply, Removed(NotFound.code))]
+    effects: list[Effect] = [
+        Push(att.node, att.session, Gone(Replaced.code)) for att in user.attached.values()
+    ]
+    user.attached.clear()
+    effects += [DeviceGone(user.number, number) for number in user.devices]
+    user.devices.clear()
+    user.exists, user.deleted = False, True
+    user.waiting = 0
+    user.pairs.clear()
+    user.owing.clear()
+    user.open_count = 0
+    effects += [
+        InboxUpto(user.number, user.tail),
+        PairsGone(user.number),
+        SentForgetAll(user.number),
+        account_row(user),
+        Reply(m.reply, Removed()),
+    ]
+    return effects

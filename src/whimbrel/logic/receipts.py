@@ -1,0 +1,175 @@
+"""Receipts: the second and the blue check mark, told as state and repeated until heard.
+
+DELIVERY.md "Receipts". The recipient's actor owes one receipt a pair (delivered_id, read_id,
+removed ranges); the sender's actor marks its ledger rows and shows its devices one item a
+peer. Law: a mark shown never covers a message that the recipient does not hold.
+"""
+
+from whimbrel.domain.answers import CommandRefused, Gone, Item, ReadDone, UnknownSession
+from whimbrel.domain.effects import Effect, Push, Tell
+from whimbrel.domain.errors import UnknownRecipient
+from whimbrel.domain.messages import MarkRead, Receipt, ReceiptAck
+from whimbrel.domain.rows import (
+    DELIVERED,
+    FAILURE,
+    READ,
+    RECEIPT,
+    REMOVED,
+    InboxGone,
+    InboxRow,
+    SentMarks,
+)
+from whimbrel.domain.turn import Turn
+from whimbrel.domain.user import Pair, User
+from whimbrel.logic.pairs import (
+    account_row,
+    backoff_us,
+    floor_of,
+    pair_of,
+    pair_row,
+    push_item,
+    wake_by,
+)
+
+# ---- as recipient -----------------------------------------------------------------------
+
+
+def on_mark_read(user: User, m: MarkRead, turn: Turn) -> list[Effect]:
+    """A device says its person has read up to a message; only what was delivered counts."""
+    if m.device not in user.devices:
+        return [Push(turn.node, m.session, Gone("replaced"))]
+    att = user.attached.get(m.device)
+    if att is None or att.session != m.session:
+        return [Push(turn.node, m.session, UnknownSession())]
+    pair = pair_of(user, m.peer)
+    if not pair.stored_id:
+        return [Push(att.node, m.session, CommandRefused("read", UnknownRecipient.code))]
+    effects: list[Effect] = []
+    upto = min(m.id, pair.delivered_id)
+    if upto > pair.read_id:
+        pair.read_id = upto
+        effects.append(pair_row(user, pair))
+        send_receipt(user, pair, turn, effects)
+    effects.append(Push(att.node, m.session, ReadDone(m.to, m.id)))
+    return effects
+
+
+def send_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
+    """Tell the sender where we stand; again with back-off until it has answered."""
+    limits = turn.limits
+    pair.receipt_retry_us = turn.mono_us + backoff_us(
+        pair.receipt_attempts, limits.retry_first_s, limits.retry_max_s, pair.delivered_id
+    )
+    pair.receipt_attempts += 1
+    user.owing.add(pair.peer)
+    wake_by(user, pair.receipt_retry_us)
+    effects.append(
+        Tell(
+            pair.peer,
+            Receipt(user.number, pair.delivered_id, pair.read_id, tuple(pair.removed)),
+        )
+    )
+
+
+def retry_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
+    if pair.receipt_retry_us <= turn.mono_us:
+        send_receipt(user, pair, turn, effects)
+    else:
+        wake_by(user, pair.receipt_retry_us)
+
+
+def on_receipt_ack(user: User, m: ReceiptAck, turn: Turn) -> list[Effect]:
+    pair = pair_of(user, m.peer)
+    if not pair.owed:
+        return []
+    pair.acked_delivered_id = max(pair.acked_delivered_id, m.delivered_id)
+    pair.acked_read_id = max(pair.acked_read_id, m.read_id)
+    if m.removed:
+        heard = set(m.removed)
+        pair.removed = [part for part in pair.removed if tuple(part) not in heard]
+    pair.receipt_attempts = 0
+    if not pair.owed and not pair.open:
+        user.owing.discard(pair.peer)
+    return [pair_row(user, pair)]
+
+
+# ---- as sender --------------------------------------------------------------------------
+
+
+def on_receipt(user: User, m: Receipt, turn: Turn) -> list[Effect]:
+    """The recipient's state. Removed ranges first; then marks on rows that are stored."""
+    if not user.exists:
+        return [Tell(m.peer, ReceiptAck(user.number, m.delivered_id, m.read_id, m.removed))]
+    pair = pair_of(user, m.peer)
+    effects: list[Effect] = []
+    now = turn.now_us
+    changed = False
+    for first, last, code in m.removed:
+        if last > pair.peer_removed_id:
+            first = max(first, pair.peer_removed_id + 1)
+            _mark(user, pair, first - 1, last, REMOVED, code, now, effects)
+            pair.peer_removed_id = last
+            _tell_removed(user, pair, first, last, code, turn, effects)
+            changed = True
+    old = pair.peer_delivered_id
+    if m.delivered_id > old:
+        _mark(user, pair, old, m.delivered_id, DELIVERED, "", now, effects)
+        pair.peer_delivered_id = m.delivered_id
+        changed = True
+    old = pair.peer_read_id
+    if m.read_id > old:
+        _mark(user, pair, old, m.read_id, READ, "", now, effects)
+        pair.peer_read_id = m.read_id
+        changed = True
+    if changed:
+        show_receipt(user, pair, turn, effects)
+    effects.append(Tell(m.peer, ReceiptAck(user.number, m.delivered_id, m.read_id, m.removed)))
+    return effects
+
+
+def _mark(
+    user: User,
+    pair: Pair,
+    after: int,
+    upto: int,
+    state: int,
+    code: str,
+    now: int,
+    effects: list[Effect],
+) -> None:
+    effects.append(SentMarks(user.number, pair.peer, after, upto, state, code, now))
+
+
+def _tell_removed(
+    user: User, pair: Pair, first: int, last: int, code: str, turn: Turn, effects: list[Effect]
+) -> None:
+    before = user.tail
+    user.tail = q = before + 1
+    effects.append(
+        InboxRow(user.number, q, FAILURE, pair.peer, last, 0, 0, first, code, turn.now_us, None)
+    )
+    effects.append(account_row(user))
+    item = Item(before, q, FAILURE, pair.address, last, 0, 0, first, code, None)
+    push_item(user, item, pair.peer, before, turn, effects)
+
+
+def show_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
+    """One RECEIPT item a peer: the old one goes, the new one comes under a new number.
+
+    Clipped below the first open row: a message that is still being retried has one mark.
+    """
+    delivered, read = pair.peer_delivered_id, pair.peer_read_id
+    if pair.open:
+        below = next(iter(pair.open)) - 1
+        delivered, read = min(delivered, below), min(read, below)
+    if pair.receipt_q > floor_of(user):
+        effects.append(InboxGone(user.number, pair.receipt_q))
+    before = user.tail
+    user.tail = pair.receipt_q = q = before + 1
+    effects.append(
+        InboxRow(user.number, q, RECEIPT, pair.peer, delivered, 0, 0, read, "", turn.now_us, None)
+    )
+    effects.append(account_row(user))
+    effects.append(pair_row(user, pair))
+    item = Item(before, q, RECEIPT, pair.address, delivered, 0, 0, read, "", None)
+    push_item(user, item, pair.peer, before, turn, effects)

@@ -1,0 +1,226 @@
+"""The user's actor: which rule answers which message. Read this first of the rules.
+
+BEHAVIOUR is what the runtime's reload-safe table holds: functions only, no state. A message
+walks submit -> deliver -> stream -> receipts; each file is one of these words.
+"""
+
+from whimbrel.domain.answers import Description, DeviceDescription, Rejected
+from whimbrel.domain.effects import Effect, Reply, Tell
+from whimbrel.domain.errors import INTERNAL
+from whimbrel.domain.messages import (
+    Ack,
+    Alarm,
+    Attach,
+    Block,
+    BusyAck,
+    Confirm,
+    Deliver,
+    Describe,
+    Detach,
+    ExpireInbox,
+    ForgetLedger,
+    Hello,
+    InboxRead,
+    Link,
+    MarkRead,
+    PeerPresence,
+    PeerTyping,
+    PeerWatch,
+    Receipt,
+    ReceiptAck,
+    Register,
+    RemoveAccount,
+    Rewind,
+    Submit,
+    ToActor,
+    Typing,
+    Unlink,
+    Watch,
+)
+from whimbrel.domain.rows import SentForget
+from whimbrel.domain.turn import Turn
+from whimbrel.domain.user import NEVER, Device, Open, User
+from whimbrel.domain.wants import PairRows, PairWant, UserRows, UserWant, Want
+from whimbrel.logic.deliver import on_deliver, on_expire
+from whimbrel.logic.deliver import refuse_poison as refuse_poison_deliver
+from whimbrel.logic.devices import (
+    on_attach,
+    on_detach,
+    on_hello,
+    on_link,
+    on_register,
+    on_remove,
+    on_unlink,
+)
+from whimbrel.logic.pairs import fill_pair, wake_by
+from whimbrel.logic.presence import (
+    on_block,
+    on_peer_presence,
+    on_peer_typing,
+    on_peer_watch,
+    on_typing,
+    on_watch,
+)
+from whimbrel.logic.receipts import on_mark_read, on_receipt, on_receipt_ack, retry_receipt
+from whimbrel.logic.stream import on_confirm, on_inbox_read, on_rewind, rewind_stale
+from whimbrel.logic.submit import on_ack, on_busy, on_submit, retry
+from whimbrel.logic.submit import refuse_poison as refuse_poison_submit
+
+
+def on_alarm(user: User, m: Alarm, turn: Turn) -> list[Effect]:
+    """Everything that waits for time: retries, owed receipts, items nobody confirmed."""
+    user.alarm_us = NEVER
+    effects: list[Effect] = []
+    for peer in sorted(user.owing):
+        pair = user.pairs[peer]
+        if pair.open:
+            retry(user, pair, turn, effects)
+        if pair.owed:
+            retry_receipt(user, pair, turn, effects)
+        if not pair.open and not pair.owed:
+            user.owing.discard(peer)
+    return effects + rewind_stale(user, turn)
+
+
+def on_forget_ledger(user: User, m: ForgetLedger, turn: Turn) -> list[Effect]:
+    return [SentForget(user.number, m.before_us)]
+
+
+def on_describe(user: User, m: Describe, turn: Turn) -> list[Effect]:
+    devices = tuple(
+        DeviceDescription(
+            device.number,
+            device.name,
+            device.submitted,
+            device.confirmed,
+            device.last_seen_us,
+            device.number in user.attached,
+        )
+        for device in user.devices.values()
+    )
+    return [
+        Reply(
+            m.reply,
+            Description(
+                user.address,
+                user.exists,
+                user.created_us,
+                user.tail,
+                user.waiting,
+                user.open_count,
+                user.last_seen_us,
+                devices,
+            ),
+        )
+    ]
+
+
+# ---- what the runtime asks beside the messages ------------------------------------------
+
+
+def new(key: int) -> User:
+    return User(key)
+
+
+def want(key: int, message: ToActor) -> Want:
+    """What to read to wake this actor for this message."""
+    if isinstance(message, Deliver):
+        return UserWant(key, (message.sender,))
+    peer = getattr(message, "peer", 0)
+    return UserWant(key, (peer,) if peer else ())
+
+
+def fill(user: User, rows: object) -> None:
+    """Load the state from its rows. Open rows are due at once."""
+    assert isinstance(rows, UserRows)
+    account = rows.account
+    if account is None:
+        return
+    user.exists = not account.deleted
+    user.deleted = account.deleted
+    user.address = account.address
+    user.created_us = account.created_us
+    user.tail = account.tail
+    user.waiting = account.waiting
+    user.last_device = account.last_device
+    user.last_seen_us = account.last_seen_us
+    user.contacts_hour = account.contacts_hour
+    user.contacts_used = account.contacts_used
+    user.last_id = account.last_id
+    for row in rows.devices:
+        device = user.devices[row.device] = Device.of(row)
+        user.last_id = max(user.last_id, device.last_id)
+    for peer, known in rows.pairs.items():
+        pair = fill_pair(user, peer, known)
+        if pair.owed:
+            user.owing.add(peer)
+            wake_by(user, 0)
+    for sent in rows.open:
+        pair = user.pairs[sent.peer]
+        pair.open[sent.id] = Open(sent.id, sent.device, sent.c, sent.body or b"", sent.accepted_us)
+        user.open_count += 1
+        user.owing.add(sent.peer)
+        wake_by(user, 0)
+
+
+def attach(user: User, wanted: Want, answer: object) -> None:
+    """A fact that a rule asked for with NotLoaded."""
+    if isinstance(wanted, PairWant):
+        assert isinstance(answer, PairRows)
+        if wanted.peer not in user.pairs:
+            fill_pair(user, wanted.peer, answer)
+    else:
+        user.loaded[wanted] = answer
+
+
+def poison(user: User, message: ToActor, turn: Turn) -> list[Effect]:
+    """This message killed its actor twice and is set aside: whoever waits for it is told."""
+    if isinstance(message, Deliver):
+        return refuse_poison_deliver(user, message)
+    if isinstance(message, Submit):
+        return refuse_poison_submit(user, message, turn)
+    reply = getattr(message, "reply", 0)
+    return [Reply(reply, Rejected(INTERNAL))] if reply else []
+
+
+def busy(key: int, message: ToActor) -> list[Effect]:
+    """The mailbox is full: say so, if somebody can hear it."""
+    if isinstance(message, Deliver):
+        return [Tell(message.sender, BusyAck(key, message.id))]
+    return []
+
+
+def idle(user: User) -> bool:
+    """May this actor leave memory? Not while it has promised to retry or to show presence."""
+    return not (user.owing or user.watchers or any(att.flights for att in user.attached.values()))
+
+
+HANDLERS = {
+    Submit: on_submit,
+    Deliver: on_deliver,
+    Ack: on_ack,
+    BusyAck: on_busy,
+    Confirm: on_confirm,
+    InboxRead: on_inbox_read,
+    Rewind: on_rewind,
+    Receipt: on_receipt,
+    ReceiptAck: on_receipt_ack,
+    MarkRead: on_mark_read,
+    Hello: on_hello,
+    Attach: on_attach,
+    Detach: on_detach,
+    Register: on_register,
+    RemoveAccount: on_remove,
+    Link: on_link,
+    Unlink: on_unlink,
+    Block: on_block,
+    Typing: on_typing,
+    PeerTyping: on_peer_typing,
+    Watch: on_watch,
+    PeerWatch: on_peer_watch,
+    PeerPresence: on_peer_presence,
+    Alarm: on_alarm,
+    ExpireInbox: on_expire,
+    ForgetLedger: on_forget_ledger,
+    Describe: on_describe,
+}

@@ -1,0 +1,1 @@
+"""The shell: configuration, assembly (read assemble.py first), the interpreter, main."""

@@ -1,0 +1,232 @@
+"""Assembly: the parts of a server, put together in the order in which they depend on each
+other. Read this first: it names every part once.
+
+store -> interpreter and engine -> router -> listeners (native, HTTP) -> housekeeping.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+from pathlib import Path
+
+import structlog
+
+from whimbrel.domain.desk import Desk
+from whimbrel.domain.errors import Unready
+from whimbrel.domain.ids import ACTOR_DESK
+from whimbrel.domain.messages import PinNotSent, ToActor
+from whimbrel.edge.certificate import Certificate, self_signed
+from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
+from whimbrel.edge.listener import Listener
+from whimbrel.logic import desk as desk_rules
+from whimbrel.logic import user as user_rules
+from whimbrel.node.asking import Asking
+from whimbrel.node.clock import ClockWatch, SystemClock
+from whimbrel.node.config import Config, ConfigError
+from whimbrel.node.housekeeping import Housekeeping
+from whimbrel.node.interpreter import Interpreter
+from whimbrel.node.sessions import Sessions
+from whimbrel.node.statistics import Statistics
+from whimbrel.protocol.wire import ALPN
+from whimbrel.runtime.behaviour import Behaviours
+from whimbrel.runtime.engine import Engine
+from whimbrel.services.sms.choose import SmsConfigError, make_sender
+from whimbrel.storage.sqlite import SqliteStore
+
+log = structlog.get_logger("whimbrel.node")
+
+USER, DESK = 0, 1
+DRAIN_S = 10.0
+CERTIFICATE_EVERY_S = 5
+
+
+def kind_of(key: int) -> int:
+    return DESK if key == ACTOR_DESK else USER
+
+
+class LocalRouter:
+    """All actors live here; a cluster's router will look at the shard map first."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.tell = engine.post
+
+
+class Node:
+    """A running server. start() raises Unready or ConfigError; stop() loses nothing."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+        self.loop = asyncio.get_running_loop()
+        self.clock = SystemClock()
+        self.damage = ""
+        self.ports: dict[str, int] = {}
+        self._pins: set[asyncio.Task[None]] = set()
+        self._seconds = 0
+
+    async def start(self) -> None:
+        config, limits = self.config, self.config.limits
+        make_folder(self.folder)
+        try:
+            self.sender = make_sender(config.sms)
+        except SmsConfigError as error:
+            raise ConfigError(str(error)) from error
+        self.store = SqliteStore(
+            self.folder, self.loop.call_soon_threadsafe, limits, on_damage=self._on_damage
+        )
+        self.sessions = Sessions(self.clock.now_us())
+        self.host = Interpreter(
+            self.sessions, limits, self.clock, self.store.era, self._send_pin, adopt=self._adopt
+        )
+        self.behaviours = Behaviours([user_rules, desk_rules], kind_of)
+        self.engine = Engine(
+            self.store, self.host, self.behaviours, limits, self.loop.call_soon, self._later_us
+        )
+        self.host.engine = self.engine
+        self.asking = Asking(self.engine, self.host, self.store)
+        self.certificate = self._open_certificate()
+        self.listener = Listener(
+            LocalRouter(self.engine), self.sessions, limits, self.clock, self._is_ready
+        )
+        self.statistics = Statistics(self.engine, self.host, self.store, self.listener)
+        self.http = HttpServer()
+        await self._listen()
+        self.housekeeping = Housekeeping(
+            self.engine,
+            self.store,
+            self.clock,
+            ClockWatch(self.clock),
+            limits,
+            [self.store.tick, self._every_second],
+        )
+        self.housekeeping.start()
+
+    async def _listen(self) -> None:
+        """Open every configured port. A port in use is a clear error, nothing half open."""
+        listen = self.config.listen
+        token = secret_file(self.folder / "admin.token", 32)
+        parts = HttpParts(
+            ask=self.asking.ask,
+            load=self.asking.load,
+            sender=self.sender,
+            secret=bytes.fromhex(secret_file(self.folder / "pin.secret", 32)),
+            admin_token=token,
+            ready=self._trouble,
+            stats=self.statistics.flat,
+            domain=self.config.domain,
+            native_port=lambda: self.ports.get("native", 0),
+            fingerprint=lambda: self.certificate.fingerprint,
+            default_region=self.config.default_region,
+            pin_digits=self.config.signup.pin_digits,
+        )
+        app = make_app(parts)
+        native, http = self.listener.listen, self.http.start
+        plain, tls = listen.plain_host, self.certificate
+        try:
+            if listen.native >= 0:
+                self.ports["native"] = await native(listen.host, listen.native, tls.native)
+            if listen.native_plain >= 0:
+                self.ports["native_plain"] = await native(plain, listen.native_plain, None)
+            if listen.https >= 0:
+                self.ports["https"] = await http(app, listen.host, listen.https, tls.http)
+            if listen.http >= 0:
+                self.ports["http"] = await http(app, plain, listen.http, None)
+        except OSError as error:
+            await self.stop()
+            raise ConfigError(
+                f"listen: {error.strerror or error}; choose another port or stop the other server"
+            ) from error
+        if "http" in self.ports:
+            admin = {"url": f"http://{plain}:{self.ports['http']}", "token": token}
+            write_private(self.folder / "admin.json", json.dumps(admin))
+
+    def _open_certificate(self) -> Certificate:
+        tls = self.config.tls
+        if tls.certificate:
+            return Certificate(Path(tls.certificate), Path(tls.key), ALPN)
+        certificate, key = self_signed(self.folder, self.config.domain)
+        return Certificate(certificate, key, ALPN)
+
+    # ---- small parts ---------------------------------------------------------------------
+
+    def _adopt(self, state: object) -> None:
+        if isinstance(state, Desk):
+            state.limits = self.config.signup
+
+    def _later_us(self, delay_us: int, call: object) -> None:
+        self.loop.call_later(delay_us / 1e6, call)  # type: ignore[arg-type]
+
+    def _is_ready(self) -> bool:
+        return not self._trouble()
+
+    def _trouble(self) -> str:
+        if self.damage:
+            return self.damage
+        return "" if self.engine.ready else self.host.trouble or "recovering"
+
+    def _on_damage(self, text: str) -> None:
+        self.damage = text
+        log.error("the database is damaged, not ready", reason=text)
+
+    def _every_second(self) -> None:
+        self._seconds += 1
+        if self._seconds % CERTIFICATE_EVERY_S == 0:
+            self.certificate.reload_if_changed()
+
+    def _send_pin(self, number: str, pin: str) -> None:
+        task = self.loop.create_task(self._deliver_pin(number, pin))
+        self._pins.add(task)
+        task.add_done_callback(self._pins.discard)
+
+    async def _deliver_pin(self, number: str, pin: str) -> None:
+        """A PIN that could not be sent does not count; the log never shows it."""
+        try:
+            await self.sender.send(number, pin)
+        except Exception as error:
+            log.warning("PIN was not sent", sender=self.sender.name, error=type(error).__name__)
+            message: ToActor = PinNotSent(number)
+            self.engine.post(ACTOR_DESK, message)
+
+    # ---- the end -------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Drain: no new connections, finish what was taken, commit it, say goodbye."""
+        self.listener.stop_accepting()
+        await self.http.stop()
+        if hasattr(self, "housekeeping"):
+            self.housekeeping.stop()
+        await self.listener.close()
+        end_s = self.loop.time() + DRAIN_S
+        while not self.engine.quiet and self.engine.ready and self.loop.time() < end_s:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # the engine knows no asyncio, so nobody could tell us
+        for task in list(self._pins):
+            task.cancel()
+        await self.sender.close()
+        self.store.close()
+        (self.folder / "admin.json").unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unready(f"the data folder {folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Unready(f"the data folder {folder} is not writable")
+
+
+def secret_file(path: Path, size: int) -> str:
+    """A random secret in hexadecimal, kept for the life of the data folder."""
+    if not path.exists():
+        write_private(path, secrets.token_hex(size))
+    return path.read_text().strip()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Readable by the server's user only, whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.rename(path)

@@ -1,0 +1,105 @@
+"""The configuration: one TOML file, read once, checked whole, passed down.
+
+Every key has a default. A mistake names its key and says what to write instead.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from whimbrel.domain.desk import SignupLimits
+from whimbrel.domain.limits import Limits
+
+
+class ConfigError(Exception):
+    """Says which key is wrong and what it wants."""
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Addresses and ports; port 0: any free one, -1: off."""
+
+    host: str = "0.0.0.0"
+    native: int = 7443  # own protocol over TLS 1.3
+    native_plain: int = -1  # the same without TLS, on plain_host only (a TLS terminator, bench)
+    https: int = 8443
+    http: int = 8080  # on plain_host only
+    plain_host: str = "127.0.0.1"
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Empty: a self-signed certificate is made in the data folder on first start."""
+
+    certificate: str = ""
+    key: str = ""
+
+
+class Sms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How PINs reach telephones. `sender`: console, twilio, webhook or file."""
+
+    sender: str = "console"
+    options: dict[str, Any] = {}
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: str = "pretty"  # or json
+    level: str = "info"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    domain: str = "localhost"
+    data: str = "whimbrel-data"
+    default_region: str = ""  # for phone numbers without a country code, like "DE"
+    listen: Listen = Listen()
+    tls: Tls = Tls()
+    sms: Sms = Sms()
+    log: Log = Log()
+    limits: Limits = Limits()
+    signup: SignupLimits = SignupLimits()
+
+
+def load_config(path: Path | None) -> Config:
+    """Read and check the file; raises ConfigError with the key's name."""
+    if path is None:
+        return Config()
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    try:
+        config = msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_plain(str(error))}") from error
+    _check(config)
+    return config
+
+
+def _plain(text: str) -> str:
+    """msgspec says "... - at `$.listen.native`"; people want the key first."""
+    what, _, where = text.partition(" - at `$.")
+    return f"{where.rstrip('`')}: {what}" if where else text
+
+
+def _check(config: Config) -> None:
+    for name in ("native", "native_plain", "https", "http"):
+        port = getattr(config.listen, name)
+        if not -1 <= port <= 65535:
+            raise ConfigError(f"listen.{name}: write a port from 0 to 65535, or -1 for off")
+    if bool(config.tls.certificate) != bool(config.tls.key):
+        raise ConfigError("tls: give both certificate and key, or none of them")
+    if config.log.format not in ("pretty", "json"):
+        raise ConfigError('log.format: write "pretty" or "json"')
+    if config.log.level not in ("debug", "info", "warning", "error"):
+        raise ConfigError('log.level: write "debug", "info", "warning" or "error"')
+    mistake = config.signup.mistake()
+    if mistake:
+        raise ConfigError(f"signup.{mistake}")
+    limits = config.limits
+    for name in limits.__struct_fields__:
+        if getattr(limits, name) <= 0:
+            raise ConfigError(f"limits.{name}: write a number above 0")
+    if limits.body_bytes_max > limits.frame_bytes_max - 1_024:
+        raise ConfigError("limits.body_bytes_max: leave 1,024 bytes of the frame to its envelope")

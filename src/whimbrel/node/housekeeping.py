@@ -1,0 +1,113 @@
+"""Housekeeping: what nobody asks for but has to be done. All of it bounded, all of it again.
+
+Timers fire; idle actors sleep; owners of open work are woken although nobody addresses them
+(DELIVERY.md: scanned at takeover and every minute); messages and ledger lines past their
+time are handed to their actors, which alone may change them (law 6).
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from whimbrel.domain.limits import Limits
+from whimbrel.domain.messages import Alarm, ExpireInbox, ForgetLedger
+from whimbrel.domain.ports import Clock, Store
+from whimbrel.domain.wants import OwnersExpired, OwnersLedger, OwnersOpen, Want
+from whimbrel.node.clock import ClockWatch
+from whimbrel.runtime.engine import Engine
+
+log = structlog.get_logger("whimbrel.node")
+
+TICK_S = 0.1
+SECOND_TICKS = 10
+OPEN_SCAN_S = 60
+EXPIRY_SCAN_S = 600
+SCAN_SLICE = 1_000
+
+
+class Housekeeping:
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        clock: Clock,
+        watch: ClockWatch,
+        limits: Limits,
+        every_second: list[Callable[[], None]],
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._clock = clock
+        self._watch = watch
+        self._limits = limits
+        self._every_second = every_second
+        self._ticks = 0
+        self._handle: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        self.scan_open(0)
+        self._handle = self._loop.call_later(TICK_S, self._tick)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _tick(self) -> None:
+        self._handle = self._loop.call_later(TICK_S, self._tick)
+        now_us = self._clock.monotonic_us()
+        self._engine.tick(now_us)
+        self._ticks += 1
+        if self._ticks % SECOND_TICKS:
+            return
+        self._engine.sweep(now_us)
+        for call in self._every_second:
+            call()
+        second = self._ticks // SECOND_TICKS
+        if second % OPEN_SCAN_S == 0:
+            self.scan_open(0)
+        if self._watch.look():
+            log.error("the wall clock jumped by more than an hour: expiry is suspended")
+        if second % EXPIRY_SCAN_S == 0 and not self._watch.jumped:
+            self.scan_expiry()
+
+    def scan_open(self, after: int) -> None:
+        """Wake owners of open rows and owed receipts, a slice at a time."""
+
+        def then(owners: list[int]) -> None:
+            for owner in owners:
+                self._engine.post(owner, Alarm())
+            if len(owners) == SCAN_SLICE:
+                last = owners[-1]
+                self._loop.call_later(TICK_S, lambda: self.scan_open(last))
+
+        self._load(OwnersOpen(after, SCAN_SLICE), then)
+
+    def scan_expiry(self) -> None:
+        now_us = self._clock.now_us()
+        inbox_us = now_us - self._limits.inbox_expiry_s * 1_000_000
+        ledger_us = now_us - self._limits.ledger_s * 1_000_000
+
+        def expire(owners: list[int]) -> None:
+            for owner in owners:
+                self._engine.post(owner, ExpireInbox(inbox_us))
+
+        def forget(owners: list[int]) -> None:
+            for owner in owners:
+                self._engine.post(owner, ForgetLedger(ledger_us))
+
+        self._load(OwnersExpired(inbox_us, SCAN_SLICE), expire)
+        self._load(OwnersLedger(ledger_us, SCAN_SLICE), forget)
+
+    def _load(self, want: Want, then: Callable[[list[Any]], None]) -> None:
+        def done(answers: list[Any] | Exception) -> None:
+            if isinstance(answers, Exception):
+                log.warning("scan failed", reason=str(answers))
+            else:
+                then(answers[0])
+
+        if self._engine.ready:
+            self._store.load([want], done)

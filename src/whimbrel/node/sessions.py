@@ -1,0 +1,40 @@
+"""The registry of live sessions: numbers to sinks, and what sleeping actors left behind.
+
+DELIVERY.md: "the node, not the actor, keeps the registry". While an actor is awake it holds
+its attachments itself; when it goes to sleep they stay here; when it crashes they are void
+and its sessions attach again.
+"""
+
+from itertools import count
+
+from whimbrel.domain.ports import SessionSink
+from whimbrel.domain.user import Attachment
+
+
+class Sessions:
+    __slots__ = ("_asleep", "_next", "sinks")
+
+    def __init__(self, first: int) -> None:
+        """first: the wall clock in microseconds, so that numbers rise over restarts too."""
+        self.sinks: dict[int, SessionSink] = {}
+        self._asleep: dict[int, dict[int, Attachment]] = {}
+        self._next = count(first)
+
+    def open(self, sink: SessionSink) -> int:
+        """A number for a new session; never reused, also not after a restart."""
+        number = next(self._next)
+        self.sinks[number] = sink
+        return number
+
+    def close(self, number: int) -> None:
+        self.sinks.pop(number, None)
+
+    def awake(self, account: int) -> dict[int, Attachment]:
+        return self._asleep.pop(account, {})
+
+    def asleep(self, account: int, attached: dict[int, Attachment]) -> None:
+        if attached:
+            self._asleep[account] = attached
+
+    def forget_attachments(self) -> None:
+        self._asleep.clear()

@@ -1,0 +1,1 @@
+"""Bytes <-> messages, sans-I/O. No socket, no clock, no user."""

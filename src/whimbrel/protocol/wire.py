@@ -1,0 +1,287 @@
+"""The messages of the own protocol, version 1: every type in one file.
+
+Encoded as MessagePack arrays behind a 4-byte length (TLS), or as the same arrays in JSON
+text (WebSocket). The first element is the type's number; fields follow in order; fields may
+be added at the end, and a reader ignores the ones it does not know. docs/protocol.md is
+generated from this file and from protocol/examples.py.
+
+Numbers are below 2**53, so that JavaScript can hold them. Times are microseconds since 1970.
+"""
+
+import msgspec
+
+VERSION = 1
+ALPN = "whimbrel/1"
+
+
+class Content(msgspec.Struct, omit_defaults=True):
+    """What a message says: a map, so that kinds of content can be added.
+
+    The server checks these fields and passes all others through untouched.
+    text: what people read (also the fallback for clients that know no more).
+    reply: the identity [account, device, c] of the message this one answers.
+    sealed: an end-to-end encrypted payload, Base64.
+    """
+
+    text: str = ""
+    reply: tuple[str, int, int] | None = None
+    sealed: str | None = None
+
+
+class Wire(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Base of all messages."""
+
+
+# ---- device -> server: 1 .. 31 ----------------------------------------------------------
+
+
+class Hello(Wire, frozen=True, tag=1):
+    """Log in or resume. key: as given at sign-up; last: highest item number stored, or 0."""
+
+    version: int
+    account: str
+    device: int
+    key: str
+    last: int = 0
+    era: int = 0  # of `last`, as the last welcome said; 0 if none
+    agent: str = ""
+
+
+class Submit(Wire, frozen=True, tag=2):
+    """Send. c: this device's next submit number, dense from 1; to: an address."""
+
+    c: int
+    to: str
+    body: msgspec.Raw
+
+
+class Confirm(Wire, frozen=True, tag=3):
+    """All items up to q are stored and shown."""
+
+    q: int
+
+
+class Read(Wire, frozen=True, tag=4):
+    """The person has read everything from `peer` up to message id."""
+
+    peer: str
+    id: int
+
+
+class Typing(Wire, frozen=True, tag=5):
+    """Device -> server: I type to `peer`. Server -> device: `peer` types to you."""
+
+    peer: str
+    on: bool
+
+
+class Watch(Wire, frozen=True, tag=6):
+    """Tell me `peer`'s presence for the next five minutes."""
+
+    peer: str
+
+
+class Block(Wire, frozen=True, tag=7):
+    """Refuse (on) or accept again (off) what `peer` sends. Answered by the same."""
+
+    peer: str
+    on: bool
+
+
+class Ping(Wire, frozen=True, tag=8):
+    """Either side; answered by Pong with the same number."""
+
+    n: int
+
+
+class Link(Wire, frozen=True, tag=9):
+    """Ask for a further device of this account; answered by Linked."""
+
+    name: str
+
+
+class Unlink(Wire, frozen=True, tag=10):
+    """Remove a device of this account. Answered by the same."""
+
+    device: int
+
+
+class Bye(Wire, frozen=True, tag=11):
+    """The device leaves; the server closes."""
+
+
+# ---- server -> device: 32 .. 63 ---------------------------------------------------------
+
+
+class Welcome(Wire, frozen=True, tag=32):
+    """Logged in. submitted: the highest c taken; confirmed: the highest q confirmed.
+
+    If `era` differs from the one the device knows, the server was restored from a backup:
+    forget `last`, send every kept message with c > submitted again.
+    """
+
+    account: str
+    device: int
+    era: int
+    submitted: int
+    confirmed: int
+    tail: int
+    time: int
+    frame_max: int
+    submits_max: int
+    ping_s: int
+
+
+class Stored(Wire, frozen=True, tag=33):
+    """One check mark: message c is on disk and has this id."""
+
+    c: int
+    id: int
+
+
+class Refused(Wire, frozen=True, tag=34):
+    """Message c was not taken. See the table of codes for which ones use up the number."""
+
+    c: int
+    code: str
+    expected: int = 0  # with "gap": the number to use
+    retry_after: int = 0  # seconds
+
+
+class Message(Wire, frozen=True, tag=35):
+    """Item: a message. `sender`, `device`, `c` are its identity, `id` its order and time."""
+
+    prev: int
+    q: int
+    sender: str
+    id: int
+    device: int
+    c: int
+    body: msgspec.Raw
+
+
+class Copy(Wire, frozen=True, tag=36):
+    """Item: what another (or this) device of the account sent to `peer`."""
+
+    prev: int
+    q: int
+    peer: str
+    id: int
+    device: int
+    c: int
+    body: msgspec.Raw  # null for the device that sent it
+
+
+class Receipt(Wire, frozen=True, tag=37):
+    """Item: what you sent to `peer` is delivered up to one id and read up to another."""
+
+    prev: int
+    q: int
+    peer: str
+    delivered: int
+    read: int
+
+
+class Failed(Wire, frozen=True, tag=38):
+    """Item: the message c of `device` to `peer` will not be delivered.
+
+    first > 0: all your messages to `peer` with first <= id <= `id` that have no second check
+    mark (device and c are 0 then).
+    """
+
+    prev: int
+    q: int
+    peer: str
+    device: int
+    c: int
+    id: int
+    code: str
+    first: int = 0
+
+
+class Trimmed(Wire, frozen=True, tag=39):
+    """Item: waiting messages among the items first..last were removed before you came.
+
+    `device` is 0. code: "trimmed" (too many waited) or "expired" (they waited too long).
+    """
+
+    prev: int
+    q: int
+    device: int
+    first: int
+    last: int
+    code: str = "trimmed"
+
+
+class EndOfQueue(Wire, frozen=True, tag=40):
+    """Everything that had waited was sent."""
+
+    q: int
+
+
+class ReadDone(Wire, frozen=True, tag=41):
+    """The read mark is on disk."""
+
+    peer: str
+    id: int
+
+
+class Presence(Wire, frozen=True, tag=43):
+    """last_seen: microseconds since 1970, 0 if unknown."""
+
+    peer: str
+    online: bool
+    last_seen: int
+
+
+class Pong(Wire, frozen=True, tag=45):
+    n: int
+
+
+class Linked(Wire, frozen=True, tag=46):
+    """A new device number and its key, shown once. device 0: refused with `code`."""
+
+    device: int
+    key: str
+    code: str = ""
+
+
+class Replaced(Wire, frozen=True, tag=47):
+    """Another session of this device, or a new registration, took over. The server closes."""
+
+
+class Error(Wire, frozen=True, tag=48):
+    """Something was refused. `about`: the command; fatal: the server closes."""
+
+    code: str
+    about: str = ""
+    fatal: bool = False
+    retry_after: int = 0
+    id: str = ""  # to quote when asking the operator
+
+
+FromDevice = (
+    Hello | Submit | Confirm | Read | Typing | Watch | Block | Ping | Pong | Link | Unlink | Bye
+)
+ToDevice = (
+    Welcome
+    | Stored
+    | Refused
+    | Message
+    | Copy
+    | Receipt
+    | Failed
+    | Trimmed
+    | EndOfQueue
+    | ReadDone
+    | Typing
+    | Presence
+    | Block
+    | Ping
+    | Pong
+    | Linked
+    | Unlink
+    | Replaced
+    | Error
+)
+Item = Message | Copy | Receipt | Failed | Trimmed

@@ -1,0 +1,1 @@
+"""Actors in general: one queue, turns, batches, timers, supervision. Knows no messenger."""

@@ -1,0 +1,41 @@
+"""A cell: the runtime's side of one actor. The state inside is the messenger's business."""
+
+from collections import deque
+from typing import Any
+
+from whimbrel.runtime.supervisor import CrashLog
+
+NEVER = 1 << 62
+
+READY = 0  # the state is in memory
+ASLEEP = 1  # the state has to be loaded
+LOADING = 2  # a read is under way; messages are parked
+WAITING = 3  # a batch that holds its rows must be committed before anything is read
+PAUSED = 4  # it crashed too often
+
+
+class Cell:
+    __slots__ = (
+        "alarm_us",
+        "batch",
+        "crashes",
+        "key",
+        "kind",
+        "parked",
+        "queued",
+        "state",
+        "status",
+        "used_us",
+    )
+
+    def __init__(self, key: int, kind: int) -> None:
+        self.key = key
+        self.kind = kind
+        self.state: Any = None
+        self.status = ASLEEP
+        self.queued = 0  # messages in the engine's queue or parked here: the mailbox
+        self.parked: deque[Any] | None = None
+        self.batch = -1  # the last batch that this actor ran in
+        self.alarm_us = NEVER  # the earliest timer that is set
+        self.used_us = 0
+        self.crashes: CrashLog | None = None

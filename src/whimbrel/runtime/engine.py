@@ -1,0 +1,503 @@
+"""The engine: one global queue of (actor, message), turns, one batch behind the other.
+
+A turn takes messages from the queue (bounded), calls the rules, and gathers their effects
+into the open batch; tells to actors here are delivered inside the same turn. While a batch
+is being committed the next one fills; what a batch releases (answers, pushes) leaves when
+its commit, and all before it, have returned.
+
+No asyncio here: the clock, the store and "call me soon" are arguments, so the simulator runs
+this very code. Neighbours: the host (node/interpreter.py) performs effects; the store writes.
+Laws: 1 durable before visible, 5 bounded, 6 one owner (every actor that ran is listed in the
+batch), 7 let it crash.
+
+This file is over 400 lines because the life of a cell (asleep, loading, waiting, ready,
+paused) is one state machine and reads best in one place.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from whimbrel.domain.limits import Limits
+from whimbrel.domain.ports import Outcome, Store
+from whimbrel.domain.turn import Turn
+from whimbrel.domain.wants import NotLoaded, Want
+from whimbrel.runtime.behaviour import Behaviours
+from whimbrel.runtime.cell import ASLEEP, LOADING, NEVER, PAUSED, READY, WAITING, Cell
+from whimbrel.runtime.gauges import QueueGauge
+from whimbrel.runtime.supervisor import CrashLog
+from whimbrel.runtime.timers import Timers
+
+CHAIN_FACTOR = 8  # a turn may run so many tells for each message it took from the queue
+NEEDS_MAX = 256  # reads that one message may ask for, one after the other
+SWEEP_SLICE = 2_000  # cells looked at in one search for idle ones
+BUSY_ALARM_US = 100_000  # an alarm that falls due while its actor waits for a read
+RECOVER_FIRST_US = 200_000
+RECOVER_MAX_US = 5_000_000
+
+
+class Host(Protocol):
+    """What the node does for the engine."""
+
+    alarm: Any  # the message that wakes an actor when its time has come
+
+    def begin_turn(self) -> Turn: ...
+    def new_batch(self, number: int) -> Any: ...
+    def adopt(self, key: int, state: Any) -> None:
+        """A fresh state: give it what outlives it (the registry of sessions)."""
+
+    def perform(self, key: int, effects: list[Any], batch: Any, releases: list[Any]) -> None: ...
+    def release(self, releases: list[Any]) -> None: ...
+    def asleep(self, key: int, state: Any) -> None:
+        """The actor leaves memory in good order: keep what outlives it."""
+
+    def dropped(self, key: int, state: Any) -> None:
+        """The actor lost its memory: sessions must attach again."""
+
+    def dead_letter(self, key: int, message: Any, error: BaseException, turn: Turn) -> Any: ...
+    def crashed(self, key: int, message: Any, error: BaseException) -> None: ...
+    def failed(self, outcome: Outcome, reason: str, releases: list[Any]) -> None: ...
+    def recovered(self) -> None: ...
+
+
+class Engine:
+    def __init__(
+        self,
+        store: Store,
+        host: Host,
+        behaviours: Behaviours,
+        limits: Limits,
+        call_soon: Callable[[Callable[[], None]], object],
+        call_later_us: Callable[[int, Callable[[], None]], object],
+    ) -> None:
+        self.store = store
+        self.host = host
+        self.behaviours = behaviours
+        self.limits = limits
+        self.ready = True
+        self.committed = 0
+        self.counts: Counter[str] = Counter()
+        self.cells: dict[int, Cell] = {}
+        self.timers = Timers()
+        self._call_soon = call_soon
+        self._call_later_us = call_later_us
+        self._queue: deque[tuple[Cell, Any]] = deque()
+        self._local: deque[tuple[Cell, Any]] = deque()
+        self._scheduled = False
+        self._sleepers = 0  # messages posted for cells that are not ready
+        self._open: Any = host.new_batch(1)
+        self._releases: list[Any] = []
+        self._flying: Any = None
+        self._flying_releases: list[Any] = []
+        self._after: dict[int, list[Callable[[], None]]] = {}
+        self._generation = 0
+        self._recover_us = RECOVER_FIRST_US
+        self._sweep: list[int] = []
+        self._turn: Turn | None = None
+        self.queue_gauge = QueueGauge("turn_queue", lambda: len(self._queue))
+
+    # ---- in ------------------------------------------------------------------------------
+
+    def post(self, key: int, message: Any) -> bool:
+        """From outside a turn. False: the mailbox is full or the node is not ready."""
+        cell = self.cells.get(key)
+        if message.request:
+            if not self.ready:
+                return False
+            if len(self._queue) >= self.limits.queue_max or (
+                cell is not None and cell.queued >= self.limits.mailbox_max
+            ):
+                self.counts["mailbox_busy"] += 1
+                return False
+        elif not self.ready:
+            return True  # whoever sent it will attach or retry after the recovery
+        if cell is None:
+            cell = self.cells[key] = Cell(key, self.behaviours.kind_of(key))
+        if cell.status:
+            self._sleepers += 1
+        cell.queued += 1
+        self._queue.append((cell, message))
+        self.queue_gauge.arrived += 1
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self.turn)
+        return True
+
+    def tell(self, key: int, message: Any) -> None:
+        """From inside a turn: delivered in the same turn. A full mailbox answers busy."""
+        cell = self.cells.get(key)
+        if cell is None:
+            cell = self.cells[key] = Cell(key, self.behaviours.kind_of(key))
+        elif message.request and cell.queued >= self.limits.mailbox_max:
+            self.counts["mailbox_busy"] += 1
+            answers = self.behaviours[cell.kind].busy(key, message)
+            if answers:
+                self.host.perform(key, answers, self._open, self._releases)
+            return
+        cell.queued += 1
+        self._local.append((cell, message))
+
+    def read(self, key: int, want: Want, then: Callable[[Any], None]) -> None:
+        """Read for an actor as soon as everything that it wrote is committed."""
+        cell = self.cells.get(key)
+        generation = self._generation
+        batch = self._open.number if self._open.rows else cell.batch if cell else 0
+
+        def done(answers: list[object] | Exception) -> None:
+            if generation != self._generation:
+                return
+            if isinstance(answers, Exception):
+                self._fail(Outcome.FAILED, str(answers))
+            else:
+                then(answers[0])
+
+        def start() -> None:
+            if generation == self._generation:
+                self.store.load([want], done)
+
+        if batch > self.committed:
+            self._after.setdefault(batch, []).append(start)
+        else:
+            self._call_soon(start)
+
+    # ---- a turn --------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Serve the queue once: at most turn_messages_max messages and what they tell."""
+        self._scheduled = False
+        if not self.ready or self._open.rows >= self.limits.batch_rows_max:
+            return  # the end of the running commit schedules the next turn
+        turn = self._turn = self.host.begin_turn()
+        queue, local = self._queue, self._local
+        self.queue_gauge.mark(turn.mono_us)
+        count = min(len(queue), self.limits.turn_messages_max)
+        if self._sleepers:
+            self._wake_many(count)
+        generation = self._generation
+        try:
+            served = self._serve(count, turn)
+        finally:
+            self._turn = None
+        if generation != self._generation:
+            return  # the store failed under us: everything was dropped
+        self.queue_gauge.served += served
+        self.counts["turns"] += 1
+        if local:
+            queue.extend(local)
+            local.clear()
+        self._flush()
+        if queue and not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self.turn)
+
+    def _serve(self, count: int, turn: Turn) -> int:
+        queue, local = self._queue, self._local
+        budget = (count + 1) * CHAIN_FACTOR
+        served = 0
+        while served < count and queue:
+            cell, message = queue.popleft()
+            served += 1
+            cell.queued -= 1
+            self._dispatch(cell, message, turn)
+            while local and budget:
+                budget -= 1
+                cell, message = local.popleft()
+                cell.queued -= 1
+                self._dispatch(cell, message, turn)
+        return served
+
+    def _dispatch(self, cell: Cell, message: Any, turn: Turn) -> None:
+        if cell.status:
+            if cell.status == ASLEEP:
+                self._load([cell], [self.behaviours[cell.kind].want(cell.key, message)])
+            if cell.status:
+                self._park(cell, message)
+                return
+        self._run(cell, message, turn)
+
+    def _run(self, cell: Cell, message: Any, turn: Turn) -> None:
+        behaviour = self.behaviours[cell.kind]
+        state = cell.state
+        try:
+            if cell.crashes is not None and _is_poison(cell.crashes, message):
+                effects = behaviour.poison(state, message, turn)
+            else:
+                effects = behaviour.handlers[type(message)](state, message, turn)
+        except NotLoaded as need:
+            self._need(cell, message, need.wants, turn)
+            return
+        except Exception as error:
+            self._crash(cell, message, error, turn)
+            return
+        batch = self._open
+        batch.touched.add(cell.key)
+        cell.used_us = turn.mono_us
+        if effects:
+            rows = batch.rows
+            self.host.perform(cell.key, effects, batch, self._releases)
+            if batch.rows != rows:
+                cell.batch = batch.number
+        if state.alarm_us < cell.alarm_us:
+            cell.alarm_us = state.alarm_us
+            self.timers.add(state.alarm_us, cell.key)
+
+    def _park(self, cell: Cell, message: Any, first: bool = False) -> None:
+        if cell.parked is None:
+            cell.parked = deque()
+        cell.queued += 1
+        if first:
+            cell.parked.appendleft(message)
+        else:
+            cell.parked.append(message)
+
+    def _resume(self, cell: Cell) -> None:
+        """The cell can go on: what was parked comes first, in its order."""
+        if self.cells.get(cell.key) is not cell:
+            return
+        cell.status = READY if cell.state is not None else ASLEEP
+        parked, cell.parked = cell.parked, None
+        if parked:
+            if cell.status:
+                self._sleepers += len(parked)
+            self._queue.extendleft((cell, message) for message in reversed(parked))
+            if not self._scheduled:
+                self._scheduled = True
+                self._call_soon(self.turn)
+
+    # ---- reading -------------------------------------------------------------------------
+
+    def _wake_many(self, count: int) -> None:
+        """Load all sleeping actors that this turn will meet in one read."""
+        self._sleepers = 0
+        cells: dict[int, Cell] = {}
+        wants: list[Want] = []
+        for index, (cell, message) in enumerate(self._queue):
+            if index >= count:
+                break
+            if cell.status == ASLEEP and cell.key not in cells:
+                cells[cell.key] = cell
+                wants.append(self.behaviours[cell.kind].want(cell.key, message))
+        if cells:
+            self._load(list(cells.values()), wants)
+
+    def _load(self, cells: list[Cell], wants: list[Want]) -> None:
+        generation = self._generation
+        for cell in cells:
+            cell.status = LOADING
+
+        def done(answers: list[object] | Exception) -> None:
+            if generation != self._generation:
+                return
+            if isinstance(answers, Exception):
+                self._fail(Outcome.FAILED, str(answers))
+                return
+            for cell, rows in zip(cells, answers, strict=True):
+                self._awake(cell, rows)
+
+        self.counts["loads"] += len(cells)
+        self.store.load(wants, done)
+
+    def _awake(self, cell: Cell, rows: object) -> None:
+        behaviour = self.behaviours[cell.kind]
+        state = behaviour.new(cell.key)
+        self.host.adopt(cell.key, state)
+        behaviour.fill(state, rows)
+        cell.state = state
+        cell.alarm_us = NEVER
+        if state.alarm_us < NEVER:
+            cell.alarm_us = state.alarm_us
+            self.timers.add(state.alarm_us, cell.key)
+        self._resume(cell)
+
+    def _need(self, cell: Cell, message: Any, wants: Sequence[Want], turn: Turn) -> None:
+        """A rule lacks facts: read them, then run the rule again. Nothing was changed."""
+        if cell.batch > self.committed:
+            cell.status = WAITING
+            self._park(cell, message, first=True)
+            self._after.setdefault(cell.batch, []).append(lambda: self._waited(cell))
+            return
+        behaviour = self.behaviours[cell.kind]
+        generation = self._generation
+        state = cell.state
+        inline = True
+
+        def done(answers: list[object] | Exception) -> None:
+            if generation != self._generation or cell.state is not state:
+                return
+            if isinstance(answers, Exception):
+                self._fail(Outcome.FAILED, str(answers))
+                return
+            for want, answer in zip(wants, answers, strict=True):
+                behaviour.attach(state, want, answer)
+            cell.status = READY
+            if not inline:
+                self._resume(cell)
+
+        cell.status = LOADING
+        self.counts["reads"] += len(wants)
+        self.store.load(wants, done)
+        inline = False
+        if cell.status == READY:
+            self._run(cell, message, turn)
+        elif generation == self._generation:
+            self._park(cell, message, first=True)
+
+    # ---- crashing ------------------------------------------------------------------------
+
+    def _crash(self, cell: Cell, message: Any, error: BaseException, turn: Turn) -> None:
+        """Drop the actor, load it again, and let the message try once more.
+
+        Twice: it becomes a dead letter and the rules refuse it by name (`poison`).
+        """
+        self.counts["crashes"] += 1
+        limits = self.limits
+        crashes = cell.crashes
+        if crashes is None:
+            crashes = cell.crashes = CrashLog()
+        crashes.note(message, turn.mono_us)
+        state, cell.state = cell.state, None
+        cell.alarm_us = NEVER
+        self.host.crashed(cell.key, message, error)
+        self.host.dropped(cell.key, state)
+        if crashes.suspect_crashes <= 2:
+            self._park(cell, message, first=True)
+            if crashes.suspect_crashes == 2:
+                self.counts["dead_letters"] += 1
+                self._open.add(self.host.dead_letter(cell.key, message, error, turn))
+                cell.batch = self._open.number
+        if crashes.too_many(
+            turn.mono_us, limits.restart_intensity, int(limits.restart_window_s * 1e6)
+        ):
+            self.counts["actors_paused"] += 1
+            cell.status = PAUSED
+            self._call_later_us(
+                int(limits.restart_pause_s * 1e6), lambda: self._when_committed(cell)
+            )
+        else:
+            self._when_committed(cell)
+
+    def _when_committed(self, cell: Cell) -> None:
+        if cell.batch > self.committed:
+            cell.status = WAITING
+            self._after.setdefault(cell.batch, []).append(lambda: self._waited(cell))
+        else:
+            self._resume(cell)
+
+    def _waited(self, cell: Cell) -> None:
+        if cell.status == WAITING:
+            self._resume(cell)
+
+    # ---- committing ----------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        if self._flying is not None or not (self._open.rows or self._releases):
+            return
+        self._flying, self._flying_releases = self._open, self._releases
+        self._open = self.host.new_batch(self._flying.number + 1)
+        self._releases = []
+        self.store.commit(self._flying, self._done)
+
+    def _done(self, outcome: Outcome, reason: str) -> None:
+        if outcome is not Outcome.COMMITTED:
+            self._fail(outcome, reason)
+            return
+        number, releases = self._flying.number, self._flying_releases
+        self.committed = number
+        self._flying, self._flying_releases = None, []
+        self.counts["commits"] += 1
+        if releases:
+            self.host.release(releases)
+        for start in self._after.pop(number, ()):
+            start()
+        if self._turn is None:
+            self._flush()
+        if self._queue and not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self.turn)
+
+    def _fail(self, outcome: Outcome, reason: str) -> None:
+        """Nothing of the batch was visible. Drop it, all behind it, and every actor."""
+        self.ready = False
+        self._generation += 1
+        self.counts[f"commits_{outcome.value}"] += 1
+        releases = self._flying_releases + self._releases
+        self._queue.clear()
+        self._local.clear()
+        self.cells.clear()
+        self.timers.clear()
+        self._after.clear()
+        last = self._open.number
+        self.committed = last
+        self._open = self.host.new_batch(last + 1)
+        self._releases = []
+        self._flying, self._flying_releases = None, []
+        self._turn = None
+        self._sleepers = 0
+        self.host.failed(outcome, reason, releases)
+        self._call_later_us(self._recover_us, self._recover)
+
+    def _recover(self) -> None:
+        self.store.recover(self._recovered)
+
+    def _recovered(self, sound: bool, reason: str) -> None:
+        if sound:
+            self._recover_us = RECOVER_FIRST_US
+            self.ready = True
+            self.counts["recoveries"] += 1
+            self.host.recovered()
+            return
+        self._recover_us = min(self._recover_us * 2, RECOVER_MAX_US)
+        self._call_later_us(self._recover_us, self._recover)
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def tick(self, now_us: int) -> None:
+        """Fire timers that are due. The node calls this at next_alarm_us or more often."""
+        if not self.ready:
+            return
+        for key in self.timers.due(now_us, self.limits.turn_messages_max):
+            cell = self.cells.get(key)
+            if cell is None or cell.state is None:
+                continue  # waking sets its timers anew
+            if cell.status != READY:
+                self.timers.add(now_us + BUSY_ALARM_US, key)
+                continue
+            cell.alarm_us = NEVER
+            alarm_us = cell.state.alarm_us
+            if alarm_us <= now_us:
+                self.post(key, self.host.alarm)
+            elif alarm_us < NEVER:
+                cell.alarm_us = alarm_us
+                self.timers.add(alarm_us, key)
+
+    def sweep(self, now_us: int) -> int:
+        """Put idle actors to sleep: a slice of them a call. Returns how many left."""
+        if not self._sweep:
+            self._sweep = list(self.cells)
+        idle_us = int(self.limits.actor_idle_s * 1_000_000)
+        if len(self.cells) > self.limits.actors_max:
+            idle_us = 0
+        gone = 0
+        for _ in range(min(SWEEP_SLICE, len(self._sweep))):
+            cell = self.cells.get(self._sweep.pop())
+            if (
+                cell is not None
+                and cell.status == READY
+                and not cell.queued
+                and cell.batch <= self.committed
+                and now_us - cell.used_us >= idle_us
+                and self.behaviours[cell.kind].idle(cell.state)
+            ):
+                del self.cells[cell.key]
+                self.host.asleep(cell.key, cell.state)
+                gone += 1
+        return gone
+
+    @property
+    def quiet(self) -> bool:
+        """True when nothing is queued and nothing is being committed."""
+        return not (self._queue or self._local or self._flying is not None or self._open.rows)
+
+
+def _is_poison(crashes: CrashLog, message: Any) -> bool:
+    return crashes.suspect is message and crashes.suspect_crashes >= 2
