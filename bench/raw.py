@@ -14,7 +14,7 @@ import msgspec
 from whimbrel.protocol import wire
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(wire.ToDevice).decode  # type: ignore[var-annotated]
+_decode = msgspec.msgpack.Decoder(wire.ToDevice).decode
 
 
 def frame(message: wire.Wire) -> bytes:

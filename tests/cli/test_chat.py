@@ -149,6 +149,15 @@ async def test_a_new_chat_is_opened_by_number(server: FakeServer) -> None:
         assert "+4915123456789" in said(app, "#title")
 
 
+async def test_the_first_message_opens_its_conversation_if_none_is_open(
+    server: FakeServer,
+) -> None:
+    async with chat(server) as (app, pilot, peer):
+        peer.say(wire.Message(0, 1, "bob", 7_000, 1, 1, text_body("hello")))
+        await eventually(pilot, lambda: app.peer == "bob" and len(bubbles(app)) == 1)
+        assert await kind(peer, wire.Read) == wire.Read("bob", 7_000)
+
+
 async def test_history_is_shown_at_once_also_without_a_connection(server: FakeServer) -> None:
     store = MemoryClientStore()
     async with chat(server, "bob", store) as (app, pilot, peer):

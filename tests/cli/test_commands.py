@@ -42,7 +42,10 @@ class World:
 
             async def serve() -> None:
                 while script is not None:
-                    peer = await server.accept()
+                    try:
+                        peer = await server.accept()
+                    except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+                        continue  # nobody came, or only looked at the certificate
                     await script(peer)
 
             if script is not None:
@@ -178,6 +181,28 @@ def test_the_certificate_is_trusted_on_first_use_and_another_one_is_refused_late
         assert "Traceback" not in result.output
     assert call("fingerprint", "--trust").exit_code == 0
     assert "This is the trusted one" in call("fingerprint").output
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_login_keeps_a_key_only_if_the_server_accepts_it(
+    world: World, home: Home, tmp_path: Path, accepted: bool
+) -> None:
+    async def decides(peer: Peer) -> None:
+        if accepted:
+            peer.welcome()
+        else:
+            peer.say(wire.Error("not-authorized", fatal=True))
+
+    context, fingerprint = self_signed(tmp_path)
+    server = world.native(decides, tls=context)
+    result = call("login", "carol", "--key", "k", "--port", str(server.port))
+    if accepted:
+        assert result.exit_code == 0, result.output
+        assert home.pick("carol").fingerprint == fingerprint
+    else:
+        assert result.exit_code == 1
+        assert "does not accept this account's key" in result.stderr
+        assert home.accounts()[0] == []
 
 
 @pytest.mark.parametrize(

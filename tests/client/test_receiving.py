@@ -307,6 +307,23 @@ async def test_read_marks_are_repeated_until_the_server_has_them(
         await peer.silent()
 
 
+async def test_a_read_mark_follows_the_confirm_of_what_was_read(
+    server: FakeServer, make_client: MakeClient
+) -> None:
+    """The server clips a read mark to what was delivered: the other way round it is lost."""
+    async with make_client() as client:
+        peer = await server.accept()
+        peer.welcome()
+        peer.say(message(0, 1, "one"))
+        messages = client.messages()
+        first = await anext(messages)
+        client.read("bob", first.id)  # while it is in the program's hands
+        await peer.silent()
+        messages.handled()
+        assert await peer.read() == wire.Confirm(1)
+        assert await peer.read() == wire.Read("bob", first.id)
+
+
 async def test_questions_are_answered_refused_or_lost_with_the_connection(
     server: FakeServer, make_client: MakeClient
 ) -> None:

@@ -57,6 +57,7 @@ async def test_everything_survives_a_restart(
         peer.welcome(era=3, submitted=4)
         submit = await peer.next(wire.Submit)
         assert (submit.c, bytes(submit.body)) == (5, bytes(text_body("mine 4")))
+        assert (await peer.next(wire.Confirm)).q == 3  # it may have been lost: said again
         assert await peer.next(wire.Read) == wire.Read("bob", 1_003)
         assert await texts(client, 1) == ["theirs 2"]
         assert (await client.send("bob", "next")).c == 6

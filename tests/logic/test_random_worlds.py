@@ -249,10 +249,10 @@ class Play:
         for actor in self.actors:
             assert not actor.unanswered
         tables = self.world.disk.tables
-        sent = [row for rows in tables.sent.values() for row in rows.values()]
+        ledger = [row for rows in tables.sent.values() for row in rows.values()]
         waiting = [row for rows in tables.inbox.values() for row in rows.values()]
-        assert not [row for row in sent if row.state == OPEN]
-        assert not [row for row in sent if row.body is not None]
+        assert not [row for row in ledger if row.state == OPEN]
+        assert not [row for row in ledger if row.body is not None]
         assert not [row for row in waiting if row.body is not None], "not wiped"
 
 

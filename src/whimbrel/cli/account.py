@@ -1,4 +1,4 @@
-"""whimbrel register | accounts | fingerprint: becoming somebody, and knowing the server."""
+"""whimbrel register | login | accounts | fingerprint: becoming somebody, and knowing the server."""
 
 import asyncio
 import platform
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from whimbrel.cli.home import Account, Home, compact
-from whimbrel.cli.spoken import run, spoken
+from whimbrel.cli.spoken import run, spoken, wait_online
 from whimbrel.client import ClientError, Unreachable, UntrustedCertificate
 from whimbrel.client.errors import SignupRefused, wait_text
 from whimbrel.client.signup import SignedUp, request_pin, verify
@@ -87,6 +87,32 @@ async def _remember(url: str, signed: SignedUp) -> Account:
             raise UntrustedCertificate(mismatch_text(host, known, shown))
     home.save(account)
     return account
+
+
+@spoken
+def login(
+    address: Annotated[str, typer.Argument(help="A name or number that an administrator made.")],
+    key: Annotated[str | None, typer.Option("--key", help="The key; else it is asked.")] = None,
+    device: Annotated[int, typer.Option("--device", help="The device number given.")] = 1,
+    host: Annotated[str, typer.Option("--host", help="The server.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Its port for the own protocol.")] = 7443,
+) -> None:
+    """Use an account whose key you were given (whimbrel user add, or a linked device)."""
+    secret = key or typer.prompt("Key", hide_input=True).strip()
+    run(_login(Account(compact(address), device, secret, host, port, "")))
+    print(f"You are {compact(address)} on this terminal now. Start with: whimbrel chat")
+
+
+async def _login(account: Account) -> None:
+    """Saved only if the server accepts the key."""
+    home = Home()
+    known = home.known_fingerprint(account.host, account.port)
+    account.fingerprint = known or await look(account.host, account.port)
+    if not known:
+        print(f"First visit: the server shows {shown_fingerprint(account.fingerprint)}")
+    async with home.client(account) as client:
+        await wait_online(client)
+    home.save(account)
 
 
 def account_with(account: Account, fingerprint: str) -> Account:

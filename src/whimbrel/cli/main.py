@@ -59,6 +59,7 @@ def _chat(
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "register": account.register,
+    "login": account.login,
     "chat": _chat,
     "send": messages.send,
     "listen": messages.listen,
@@ -76,3 +77,7 @@ def main() -> None:
     if not words or words[0] == "serve" or words[0] not in (*_COMMANDS, "user"):
         _register_serve()
     app(prog_name="whimbrel")
+
+
+if __name__ == "__main__":
+    main()

@@ -106,7 +106,7 @@ def _address(text: str) -> str:
 def _show_key(answer: Any) -> None:
     print(f"account {_field(answer, 'account')}")
     print(f"device  {_field(answer, 'device')}")
-    print(f"key     {_field(answer, 'key')}   (shown once; log in with it)")
+    print(f"key     {_field(answer, 'key')}   (shown once; for: whimbrel login)")
 
 
 def _field(answer: Any, name: str) -> Any:
@@ -125,7 +125,10 @@ def _ask(data: Path, method: str, path: str, offline: str, address: str) -> Any:
             pass  # it does not run any more: the file is a leftover
     if not data.is_dir():
         raise ClientError(f"there is no data folder {data}; name it with --data")
-    module = importlib.import_module("whimbrel.node.offline")
+    try:
+        module = importlib.import_module("whimbrel.node.offline")
+    except ModuleNotFoundError:
+        raise ClientError("no server runs on this folder; start it: whimbrel serve") from None
     action = getattr(module, offline)
     try:
         return action(data, address) if address else action(data)

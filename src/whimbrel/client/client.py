@@ -7,6 +7,7 @@
             print(message.sender, message.text)      # confirmed when the next is asked for
 
 Puts outbox, inbox, journal and transport together; connecting stands in reconnect.py.
+Longer than most files, because every word of the protocol has its short handler here.
 Laws: stored here before it is used or confirmed; a lost connection loses nothing; after
 `replaced` or `not-authorized` it never connects again by itself.
 """
@@ -91,6 +92,7 @@ class Client:
         self._asked: dict[str, deque[asyncio.Future[Any]]] = {"block": deque(), "link": deque()}
         self._asked["unlink"] = deque()
         self._reads: dict[str, int] = {}  # read marks the server has not acknowledged
+        self._reads_due: set[str] = set()  # of these, not sent on this connection
         self._watched: dict[str, float] = {}  # peer -> loop time of the last watch
         self._lazy: asyncio.TimerHandle | None = None
         self._online: list[asyncio.Future[None]] = []
@@ -243,8 +245,8 @@ class Client:
             return
         self._reads[peer] = id
         self.change(SetRead(peer, id, False))
-        if self._welcomed:
-            self.frame(wire.Read(peer, id))
+        self._reads_due.add(peer)
+        self._confirm_soon()
 
     def watch(self, peer: str) -> None:
         """Presence events about `peer` from now on, until unwatch()."""
@@ -357,6 +359,8 @@ class Client:
     def before_write(self) -> None:
         if self._transport is not None and self._welcomed:
             self._inbox_confirm(self._transport)
+            if self._reads_due:
+                self._send_reads(self._transport)
 
     # ---- confirming ---------------------------------------------------------------------
 
@@ -364,6 +368,16 @@ class Client:
         q = self._inbox.confirm()
         if q:
             transport.write(wire.Confirm(q))
+
+    def _send_reads(self, transport: Transport) -> None:
+        """Behind the confirm: the server counts as read only what was delivered before."""
+        for peer in list(self._reads_due):
+            id = self._reads.get(peer, 0)
+            if self._inbox.holds(peer, id):
+                continue
+            self._reads_due.discard(peer)
+            if id:
+                transport.write(wire.Read(peer, id))
 
     def _confirm_soon(self) -> None:
         """A message was handled: one confirm at the end of this turn, for all of them."""
@@ -387,8 +401,7 @@ class Client:
         if restored:
             self.event(Restored(m.era))
         self._outbox.on_welcome(m.submitted, m.submits_max, restored)
-        for peer, id in self._reads.items():
-            self.frame(wire.Read(peer, id))
+        self._reads_due.update(self._reads)
         for peer in self._watched:
             self.watch(peer)
         self._reconnector.on_welcome(m.ping_s)
@@ -481,8 +494,8 @@ class Client:
 
     def _read_again(self) -> None:
         if self._welcomed:
-            for peer, id in self._reads.items():
-                self.frame(wire.Read(peer, id))
+            self._reads_due.update(self._reads)
+            self._confirm_soon()
 
     def _end_with(self, code: str) -> None:
         kind, text = ENDED_BY_CODE[code]

@@ -136,6 +136,12 @@ class Inbox:
         self._current = None
         return True
 
+    def holds(self, sender: str, id: int) -> bool:
+        """True if a message of `sender` up to this id was not handled yet."""
+        if self._current is not None and self._current.sender == sender:
+            return self._current.id <= id
+        return any(m.sender == sender and m.id <= id for m in (*self._waiting, *self._arrived))
+
     def confirm(self) -> int:
         """What to confirm now, or 0: everything before the first message not yet handled."""
         first = self._current or (self._waiting[0] if self._waiting else None)

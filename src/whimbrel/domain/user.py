@@ -4,6 +4,8 @@ A state object is small (an idle one leaves memory), holds no body except of mes
 are under way, and can always be loaded again from its rows.
 """
 
+import msgspec
+
 from whimbrel.domain.rows import AccountRow, DeviceRow, PairRow
 
 NEVER = 1 << 62  # a time that does not come, in us
@@ -44,19 +46,16 @@ class Device:
         return device
 
 
-class Open:
+class Open(msgspec.Struct, gc=False):
     """A message in the sent log that the peer has not acknowledged."""
 
-    __slots__ = ("accepted_us", "attempts", "body", "c", "device", "id", "retry_us")
-
-    def __init__(self, id: int, device: int, c: int, body: bytes, accepted_us: int) -> None:
-        self.id = id
-        self.device = device
-        self.c = c
-        self.body = body
-        self.accepted_us = accepted_us
-        self.attempts = 0
-        self.retry_us = 0  # monotonic; 0: not under way yet
+    id: int
+    device: int
+    c: int
+    body: bytes
+    accepted_us: int
+    attempts: int = 0
+    retry_us: int = 0  # monotonic; 0: not under way yet
 
 
 class Pair:
@@ -115,18 +114,15 @@ class Pair:
         )
 
 
-class Flight:
+class Flight(msgspec.Struct, gc=False):
     """What is known of one item sent to a device and not yet confirmed."""
 
-    __slots__ = ("bytes", "id", "kind", "peer", "q", "sent_us")
-
-    def __init__(self, q: int, kind: int, peer: int, id: int, bytes: int, sent_us: int) -> None:
-        self.q = q
-        self.kind = kind
-        self.peer = peer
-        self.id = id
-        self.bytes = bytes
-        self.sent_us = sent_us
+    q: int
+    kind: int
+    peer: int
+    id: int
+    bytes: int = 0
+    sent_us: int = 0
 
 
 class Attachment:

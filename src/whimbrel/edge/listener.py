@@ -17,7 +17,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Clock, Router
 from whimbrel.edge.session import Numbers, Session
 from whimbrel.edge.throttle import Throttle
-from whimbrel.edge.transport import Connection
+from whimbrel.edge.transport import Application, Connection
 from whimbrel.protocol import wire
 from whimbrel.protocol.native import MsgpackCodec
 
@@ -198,30 +198,28 @@ class Listener:
 
 
 class _Opening:
-    """The application of a connection: asks for a session as soon as TCP stands.
+    """The application of a connection until TCP stands, and of one that is not admitted.
 
-    So a connection that never finishes its TLS handshake counts, and is swept, as well.
+    A session begins with TCP, so one that never finishes its handshake counts and is swept.
     """
 
-    __slots__ = ("_listener", "_session")
+    __slots__ = ("_listener",)
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._session: Session | None = None
 
-    def connected(self, connection: Connection) -> None:
-        self._session = self._listener.admit(connection)
-        if self._session is None:
+    def connected(self, connection: Connection) -> Application:
+        session = self._listener.admit(connection)
+        if session is None:
             connection.abort()
+            return self
+        return session
 
     def opened(self) -> None:
-        """The device speaks first."""
+        """Never: it was not admitted."""
 
     def received(self, data: bytes) -> None:
-        if self._session is not None:
-            self._session.received(data)
+        """Never: it was not admitted."""
 
     def closed(self) -> None:
-        if self._session is not None:
-            self._session.closed()
-            self._session = None
+        """Nothing to undo."""

@@ -117,6 +117,7 @@ class Session:
         "_pinged",
         "_resend_delay_s",
         "_resend_s",
+        "_waits_for_welcome",
         "allowance_bytes",
         "allowance_frames",
         "heard_s",
@@ -145,6 +146,7 @@ class Session:
         self._paused = False
         self._pinged = False
         self._forgotten = False
+        self._waits_for_welcome = False
         self._resend_s = 0.0
         self._resend_delay_s = 0.0
         self._attach_s = 0.0
@@ -157,6 +159,12 @@ class Session:
         self.number = edge.numbers.open(self)
 
     # ---- bytes in ------------------------------------------------------------------------
+
+    def connected(self, connection: object) -> "Session":
+        return self
+
+    def opened(self) -> None:
+        """The handshake is done; the device speaks first."""
 
     def received(self, data: bytes) -> None:
         self.heard_s = self._edge.now_s
@@ -185,10 +193,13 @@ class Session:
     def _work(self) -> None:
         """Take frames until something makes us wait; then stop reading (back-pressure)."""
         frames = self._frames
-        while frames and not self.over and not self._must_wait():
-            payload = frames.popleft()
+        decode = self._codec.decode
+        submits_max = self._edge.limits.submits_open_max
+        while frames and not self.over:
+            if self._backlog or len(self._open) >= submits_max or self._waits_for_welcome:
+                break
             try:
-                message = self._codec.decode(payload)
+                message = decode(frames.popleft())
                 _HANDLERS[type(message)](self, message)
             except Refused as error:
                 self.refuse(error)
@@ -198,23 +209,21 @@ class Session:
                 self._end(wire.Error(INTERNAL, "", True, 0, f"{self.number:x}"))
         if self.over:
             return
-        wait = bool(frames) or self._must_wait() or self._over_allowance()
-        if wait and not self._paused:
-            self._paused = True
-            self._link.pause_reading()
-        elif self._paused and not wait:
+        wait = (
+            frames
+            or self._backlog
+            or len(self._open) >= submits_max
+            or self._waits_for_welcome
+            or self.allowance_frames < 0
+            or self.allowance_bytes < 0
+        )
+        if wait:
+            if not self._paused:
+                self._paused = True
+                self._link.pause_reading()
+        elif self._paused:
             self._paused = False
             self._link.resume_reading()
-
-    def _must_wait(self) -> bool:
-        return (
-            bool(self._backlog)
-            or len(self._open) >= self._edge.limits.submits_open_max
-            or (self._hello is not None and not self.welcomed)
-        )
-
-    def _over_allowance(self) -> bool:
-        return self.allowance_frames < 0 or self.allowance_bytes < 0
 
     def _tell(self, message: m.ToActor) -> None:
         """In order, also when the actor's mailbox is full: then we wait and stop reading."""
@@ -253,6 +262,7 @@ class Session:
         key_hash = sha256(hello.key.encode()).digest()
         self._hello = m.Hello(hello.device, self.number, 0, key_hash, hello.last, hello.era)
         self._resend_s = edge.now_s + edge.limits.resend_first_s
+        self._waits_for_welcome = True
         self._tell(self._hello)
 
     def on_submit(self, submit: wire.Submit) -> None:
@@ -405,6 +415,7 @@ class Session:
         first = not self.welcomed
         if first:
             self.welcomed = True
+            self._waits_for_welcome = False
             self._edge.authenticated(self)
             self._decoder.limit = limits.frame_bytes_max
             self._send(

@@ -25,8 +25,8 @@ _PLAIN_VIEW = memoryview(_PLAIN_BUFFER)
 class Application(Protocol):
     """What sits on top of a connection."""
 
-    def connected(self, connection: "Connection") -> None:
-        """TCP stands; nothing was read yet."""
+    def connected(self, connection: "Connection") -> "Application":
+        """TCP stands, nothing was read yet. Returns who takes over from here."""
 
     def opened(self) -> None:
         """The handshake is done; write() works from now on."""
@@ -84,7 +84,7 @@ class Connection(asyncio.BufferedProtocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is not registered as one
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if peer else ""
-        self._app.connected(self)
+        self._app = self._app.connected(self)
         if self._closing:
             return
         if self._context is None:

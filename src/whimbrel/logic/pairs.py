@@ -3,6 +3,8 @@
 Law: a fact that is missing is asked for (NotLoaded) before a rule changes anything.
 """
 
+from collections.abc import Collection
+
 import msgspec
 
 from whimbrel.domain.answers import Item, ToSession
@@ -27,11 +29,14 @@ def pair_of(user: User, peer: int) -> Pair:
     return pair
 
 
-def need_pairs(user: User, peers: set[int]) -> None:
+def need_pairs(user: User, peers: Collection[int]) -> None:
     """NotLoaded for all that are missing at once."""
-    missing = [PairWant(user.number, peer) for peer in sorted(peers) if peer not in user.pairs]
-    if missing:
-        raise NotLoaded(*missing)
+    pairs = user.pairs
+    for peer in peers:
+        if peer not in pairs:
+            raise NotLoaded(
+                *(PairWant(user.number, each) for each in sorted(peers) if each not in pairs)
+            )
 
 
 def fill_pair(user: User, peer: int, rows: PairRows) -> Pair:
@@ -122,8 +127,21 @@ def wake_by(user: User, at_us: int) -> None:
         user.alarm_us = at_us
 
 
+def done_with(user: User, peer: int, turn: Turn) -> None:
+    """Nothing is open or owed to this peer. The alarm that was set for it is taken back, so
+    that the usual case (all of it within one turn) never sets a timer.
+    """
+    user.owing.discard(peer)
+    if not user.owing and user.alarm_us <= turn.retry_us:
+        user.alarm_us = turn.rewind_us
+
+
 def floor_of(user: User) -> int:
     """Every device has confirmed the items up to here; a user without devices has none."""
+    devices = user.devices
+    if len(devices) == 1:  # nearly everybody
+        for device in devices.values():
+            return device.confirmed
     return min((device.confirmed for device in user.devices.values()), default=user.tail)
 
 
@@ -167,4 +185,4 @@ def fly(user: User, att: Attachment, item: Item, peer: int, size: int, turn: Tur
     att.bytes += size
     att.flights.append(Flight(item.q, item.kind, peer, item.id, size, turn.mono_us))
     if len(att.flights) == 1:
-        wake_by(user, turn.mono_us + int(turn.limits.rewind_s * 1_000_000))
+        wake_by(user, turn.rewind_us)

@@ -24,6 +24,7 @@ from whimbrel.domain.user import Pair, User
 from whimbrel.logic.pairs import (
     account_row,
     backoff_us,
+    done_with,
     floor_of,
     pair_of,
     pair_row,
@@ -50,16 +51,20 @@ def on_mark_read(user: User, m: MarkRead, turn: Turn) -> list[Effect]:
         pair.read_id = upto
         effects.append(pair_row(user, pair))
         send_receipt(user, pair, turn, effects)
-    effects.append(Push(att.node, m.session, ReadDone(m.to, m.id)))
+    # The mark as it stands: a read that overtook its confirm has to be said again.
+    effects.append(Push(att.node, m.session, ReadDone(m.to, pair.read_id)))
     return effects
 
 
 def send_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
     """Tell the sender where we stand; again with back-off until it has answered."""
     limits = turn.limits
-    pair.receipt_retry_us = turn.mono_us + backoff_us(
-        pair.receipt_attempts, limits.retry_first_s, limits.retry_max_s, pair.delivered_id
-    )
+    if pair.receipt_attempts:
+        pair.receipt_retry_us = turn.mono_us + backoff_us(
+            pair.receipt_attempts, limits.retry_first_s, limits.retry_max_s, pair.delivered_id
+        )
+    else:
+        pair.receipt_retry_us = turn.retry_us
     pair.receipt_attempts += 1
     user.owing.add(pair.peer)
     wake_by(user, pair.receipt_retry_us)
@@ -89,7 +94,7 @@ def on_receipt_ack(user: User, m: ReceiptAck, turn: Turn) -> list[Effect]:
         pair.removed = [part for part in pair.removed if tuple(part) not in heard]
     pair.receipt_attempts = 0
     if not pair.owed and not pair.open:
-        user.owing.discard(pair.peer)
+        done_with(user, pair.peer, turn)
     return [pair_row(user, pair)]
 
 

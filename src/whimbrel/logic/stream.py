@@ -11,7 +11,7 @@ from whimbrel.domain.errors import BadConfirm
 from whimbrel.domain.messages import Confirm, InboxRead, Rewind
 from whimbrel.domain.rows import MESSAGE, InboxUpto
 from whimbrel.domain.turn import Turn
-from whimbrel.domain.user import Attachment, Device, User
+from whimbrel.domain.user import Attachment, Device, Flight, User
 from whimbrel.domain.wants import FlightsWant, NotLoaded
 from whimbrel.logic.pairs import (
     ITEM_OVERHEAD_BYTES,
@@ -47,7 +47,8 @@ def on_confirm(user: User, m: Confirm, turn: Turn) -> list[Effect]:
     upto = _confirm(user, device, att, m.q, turn, effects)
     if upto < m.q:  # a long confirm from before this session: the rest in the next turn
         effects.append(Tell(user.number, m))
-    effects += pump(user, att, turn)
+    if att.cursor < user.tail or not att.ended:
+        effects += pump(user, att, turn)
     return effects
 
 
@@ -56,18 +57,17 @@ def _confirm(
 ) -> int:
     old = device.confirmed
     if old >= att.base and q <= att.cursor:
-        known = [
-            (flight.q, flight.kind, flight.peer, flight.id)
-            for flight in att.flights
-            if flight.q <= q
-        ]
+        flights = att.flights
+        if flights and flights[-1].q > q:
+            flights = [flight for flight in flights if flight.q <= q]
     else:
-        known, q = _known_rows(user, old, q)
+        flights, q = _read_flights(user, old, q)
     highest: dict[int, int] = {}
-    for _q, kind, peer, id in known:
-        if kind == MESSAGE:
-            highest[peer] = id  # rising per peer: the last one is the highest
-    need_pairs(user, set(highest))
+    for flight in flights:
+        if flight.kind == MESSAGE:
+            highest[flight.peer] = flight.id  # rising per peer: the last one is the highest
+    if highest:
+        need_pairs(user, highest)
     user.loaded.clear()
     floor = floor_of(user)
     device.confirmed = q
@@ -82,33 +82,44 @@ def _confirm(
     wiped = floor_of(user)
     if wiped > floor:
         effects.append(InboxUpto(user.number, wiped))
-        gone = sum(1 for row in known if row[1] == MESSAGE and floor < row[0] <= wiped)
-        if gone:
-            user.waiting = max(0, user.waiting - gone)
-            effects.append(account_row(user))
+        if highest:
+            _count_wiped(user, flights, floor, wiped, effects)
     return q
 
 
-def _known_rows(user: User, after: int, upto: int) -> tuple[list[Known], int]:
+def _count_wiped(
+    user: User, flights: list[Flight], floor: int, wiped: int, effects: list[Effect]
+) -> None:
+    """The lowest device has moved: its flights were the rows that are gone now."""
+    gone = 0
+    for flight in flights:
+        if flight.kind == MESSAGE and floor < flight.q <= wiped:
+            gone += 1
+    if gone:
+        user.waiting = max(0, user.waiting - gone)
+        effects.append(account_row(user))
+
+
+def _read_flights(user: User, after: int, upto: int) -> tuple[list[Flight], int]:
     """What a confirm from an earlier session covers is read from the store, in slices."""
     want = FlightsWant(user.number, after, upto, CONFIRM_SLICE)
     if want not in user.loaded:
         raise NotLoaded(want)
     rows: list[Known] = user.loaded[want]  # type: ignore[assignment]
-    return rows, rows[-1][0] if len(rows) >= CONFIRM_SLICE else upto
+    flights = [Flight(q, kind, peer, id) for q, kind, peer, id in rows]
+    return flights, flights[-1].q if len(flights) >= CONFIRM_SLICE else upto
 
 
 def _land(att: Attachment, q: int) -> None:
     """Flights up to q have landed."""
     flights = att.flights
-    count = 0
-    for flight in flights:
-        if flight.q > q:
-            break
-        att.bytes -= flight.bytes
-        count += 1
-    if count:
-        del flights[:count]
+    if flights:
+        if flights[-1].q <= q:
+            att.flights = []
+            att.bytes = 0
+        else:
+            att.flights = flying = [flight for flight in flights if flight.q > q]
+            att.bytes = sum(flight.bytes for flight in flying)
     if att.base < q:
         att.base = q
     if att.cursor < q:

@@ -39,6 +39,7 @@ from whimbrel.logic.pairs import (
     account_row,
     backoff_us,
     device_row,
+    done_with,
     pair_of,
     pair_row,
     push_item,
@@ -116,11 +117,15 @@ def _deliver(
 ) -> None:
     """One try; the next one is due after the back-off, whatever becomes of this one."""
     limits = turn.limits
-    entry.retry_us = turn.mono_us + backoff_us(
-        entry.attempts, limits.retry_first_s, limits.retry_max_s, entry.id
-    )
+    if entry.attempts:
+        entry.retry_us = turn.mono_us + backoff_us(
+            entry.attempts, limits.retry_first_s, limits.retry_max_s, entry.id
+        )
+    else:
+        entry.retry_us = turn.retry_us
     entry.attempts += 1
-    wake_by(user, entry.retry_us)
+    if entry.retry_us < user.alarm_us:
+        user.alarm_us = entry.retry_us
     effects.append(
         Tell(
             pair.peer,
@@ -219,7 +224,7 @@ def _close(
     del pair.open[entry.id]
     user.open_count -= 1
     if not pair.open and not pair.owed:
-        user.owing.discard(pair.peer)
+        done_with(user, pair.peer, turn)
     effects.append(SentState(user.number, entry.id, state, code, turn.now_us))
     if state in (REFUSED, REMOVED) and code != BLOCKED:
         append_failure(user, pair, entry.device, entry.c, entry.id, 0, code, turn, effects)

@@ -6,7 +6,7 @@ walks submit -> deliver -> stream -> receipts; each file is one of these words.
 
 from whimbrel.domain.answers import Description, DeviceDescription, Rejected
 from whimbrel.domain.effects import Effect, Reply, Tell
-from whimbrel.domain.errors import INTERNAL
+from whimbrel.domain.errors import INTERNAL, Busy
 from whimbrel.domain.messages import (
     Ack,
     Alarm,
@@ -187,7 +187,8 @@ def busy(key: int, message: ToActor) -> list[Effect]:
     """The mailbox is full: say so, if somebody can hear it."""
     if isinstance(message, Deliver):
         return [Tell(message.sender, BusyAck(key, message.id))]
-    return []
+    reply = getattr(message, "reply", 0)
+    return [Reply(reply, Rejected(Busy.code))] if reply else []
 
 
 def idle(user: User) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from whimbrel.domain.answers import ToSession, UnknownSession
-from whimbrel.domain.batch import Batch
+from whimbrel.domain.batch import ADD, Batch
 from whimbrel.domain.effects import Note, Push, ReadInbox, Reply, SendPin, Tell
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.messages import Alarm, InboxRead
@@ -77,23 +77,25 @@ class Interpreter:
     def perform(self, key: int, effects: list[Any], batch: Batch, releases: list[Any]) -> None:
         engine = self.engine
         assert engine is not None
-        reads: list[ReadInbox] = []
+        reads: list[ReadInbox] | None = None
         for effect in effects:
             kind = type(effect)
-            if kind is Push:
-                releases.append(effect)
+            add = ADD.get(kind)
+            if add is not None:
+                add(batch, effect)
+                batch.rows += 1
             elif kind is Tell:
                 engine.tell(effect.to, effect.message)
-            elif kind is Reply or kind is SendPin:
+            elif kind is Push or kind is Reply or kind is SendPin:
                 releases.append(effect)
-            elif kind is ReadInbox:
-                reads.append(effect)
             elif kind is Note:
                 self.counts[effect.name] += 1
             else:
-                batch.add(effect)
-        for read in reads:  # after the rows of these effects: a read waits for its own writes
-            self._read_inbox(read)
+                assert kind is ReadInbox, kind
+                reads = [*(reads or ()), effect]
+        if reads:  # after the rows of these effects: a read waits for its own writes
+            for read in reads:
+                self._read_inbox(read)
 
     def _read_inbox(self, effect: ReadInbox) -> None:
         engine = self.engine

@@ -4,9 +4,12 @@ Bytes in, payloads out; no socket, no clock. Law: any bytes in any split give th
 frames, or one of FrameTooBig and BadFrame, never anything else.
 """
 
+from struct import Struct
+
 from whimbrel.domain.errors import BadFrame, FrameTooBig
 
 HEADER_BYTES = 4
+_size_at = Struct(">I").unpack_from
 
 
 def encode_frame(payload: bytes) -> bytes:
@@ -34,7 +37,7 @@ class FrameDecoder:
         frames: list[bytes] = []
         at, end = 0, len(data)
         while end - at >= HEADER_BYTES:
-            size = int.from_bytes(data[at : at + HEADER_BYTES], "big")
+            (size,) = _size_at(data, at)
             if size > self.limit:
                 raise FrameTooBig(f"a frame of {size} bytes, at most {self.limit}")
             if size == 0:
@@ -44,5 +47,5 @@ class FrameDecoder:
                 break
             frames.append(data[at + HEADER_BYTES : stop])
             at = stop
-        self._buffer = data[at:] if at else data
+        self._buffer = data[at:] if at != end else b""
         return frames

@@ -93,6 +93,7 @@ class Engine:
         self._generation = 0
         self._recover_us = RECOVER_FIRST_US
         self._sweep: list[int] = []
+        self._alarmed: list[Cell] = []  # actors that want to be woken earlier than before
         self._turn: Turn | None = None
         self.queue_gauge = QueueGauge("turn_queue", lambda: len(self._queue))
 
@@ -180,6 +181,7 @@ class Engine:
             self._turn = None
         if generation != self._generation:
             return  # the store failed under us: everything was dropped
+        self._set_timers()
         self.queue_gauge.served += served
         self.counts["turns"] += 1
         if local:
@@ -192,28 +194,35 @@ class Engine:
 
     def _serve(self, count: int, turn: Turn) -> int:
         queue, local = self._queue, self._local
+        run = self._run
         budget = (count + 1) * CHAIN_FACTOR
         served = 0
         while served < count and queue:
             cell, message = queue.popleft()
             served += 1
             cell.queued -= 1
-            self._dispatch(cell, message, turn)
+            if cell.status:
+                self._dispatch(cell, message, turn)
+            else:
+                run(cell, message, turn)
             while local and budget:
                 budget -= 1
                 cell, message = local.popleft()
                 cell.queued -= 1
-                self._dispatch(cell, message, turn)
+                if cell.status:
+                    self._dispatch(cell, message, turn)
+                else:
+                    run(cell, message, turn)
         return served
 
     def _dispatch(self, cell: Cell, message: Any, turn: Turn) -> None:
+        """A cell that is not ready: wake it if it sleeps, else the message waits its turn."""
+        if cell.status == ASLEEP:
+            self._load([cell], [self.behaviours[cell.kind].want(cell.key, message)])
         if cell.status:
-            if cell.status == ASLEEP:
-                self._load([cell], [self.behaviours[cell.kind].want(cell.key, message)])
-            if cell.status:
-                self._park(cell, message)
-                return
-        self._run(cell, message, turn)
+            self._park(cell, message)
+        else:
+            self._run(cell, message, turn)
 
     def _run(self, cell: Cell, message: Any, turn: Turn) -> None:
         behaviour = self.behaviours[cell.kind]
@@ -238,8 +247,16 @@ class Engine:
             if batch.rows != rows:
                 cell.batch = batch.number
         if state.alarm_us < cell.alarm_us:
-            cell.alarm_us = state.alarm_us
-            self.timers.add(state.alarm_us, cell.key)
+            self._alarmed.append(cell)
+
+    def _set_timers(self) -> None:
+        """At the end of a turn: most alarms were taken back within it."""
+        for cell in self._alarmed:
+            state = cell.state
+            if state is not None and state.alarm_us < cell.alarm_us:
+                cell.alarm_us = state.alarm_us
+                self.timers.add(state.alarm_us, cell.key)
+        self._alarmed.clear()
 
     def _park(self, cell: Cell, message: Any, first: bool = False) -> None:
         if cell.parked is None:
@@ -423,6 +440,7 @@ class Engine:
         releases = self._flying_releases + self._releases
         self._queue.clear()
         self._local.clear()
+        self._alarmed.clear()
         self.cells.clear()
         self.timers.clear()
         self._after.clear()

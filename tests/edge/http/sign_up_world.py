@@ -129,7 +129,7 @@ class SignUpWorld:
         async with self.client.request(method, self.url(path), **more) as answer:
             content = await answer.read()
             self.headers = answer.headers
-            if answer.content_type != "application/json":
+            if method == "HEAD" or answer.content_type != "application/json":
                 return answer.status, content.decode()
             return answer.status, msgspec.json.decode(content)
 

@@ -38,7 +38,7 @@ class Actors:
         message = make(1)
         turn = Turn(1_800_000_000_000_000, 0, Limits())
         answer: ToSession | None = None
-        handlers: dict[type, Any] = {**rules.HANDLERS}
+        handlers: Any = rules.HANDLERS
         for effect in handlers[type(message)](self.desk, message, turn):
             if isinstance(effect, Reply):
                 answer = effect.answer

@@ -8,6 +8,7 @@ import pytest
 
 from tests.edge.http.sign_up_world import NUMBER, SignUpWorld, running
 from whimbrel.domain.answers import Rejected, ToSession
+from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.errors import Busy, Unready
 from whimbrel.domain.ids import account_number
 from whimbrel.domain.messages import RequestPin, VerifyPin
@@ -167,8 +168,6 @@ async def test_what_is_no_mobile_number_is_refused_and_nothing_is_asked(
 
 
 async def test_pins_can_be_longer() -> None:
-    from whimbrel.domain.desk import SignupLimits
-
     async with running(signup=SignupLimits(pin_digits=8)) as world:
         assert re.fullmatch(r"[0-9]{8}", await world.pin())
 

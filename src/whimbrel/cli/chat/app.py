@@ -142,8 +142,12 @@ class ChatApp(App[None]):
             if message.sender == self.peer:
                 await self._view.add(line)
                 self._mark_read()
+                if message.sender not in self._presence:
+                    self.client.watch(message.sender)  # shown only to those who were written to
             else:
                 self.bell()
+        if not self.peer:
+            await self.open(message.sender)  # nothing else is on the screen
         self._refresh_soon()
 
     async def _events(self) -> None:

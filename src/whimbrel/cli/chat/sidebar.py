@@ -21,6 +21,7 @@ class Sidebar(OptionList):
         width: {WIDTH}; height: 1fr; border: none; border-right: vkey $surface-lighten-2;
         background: $surface; padding: 0; scrollbar-size-vertical: 1;
     }}
+    Sidebar:focus {{ border: none; border-right: vkey $primary; }}
     """
 
     class Chosen(Message):

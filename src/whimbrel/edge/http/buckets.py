@@ -5,6 +5,7 @@ Law: memory is bounded; when too many clients are remembered, those whose bucket
 """
 
 from collections.abc import Callable
+from math import ceil
 
 
 class Buckets:
@@ -29,7 +30,7 @@ class Buckets:
         if tokens >= 1.0:
             tokens -= 1.0
         else:
-            wait_s = int((1.0 - tokens) / self._per_s) + 1
+            wait_s = ceil((1.0 - tokens) / self._per_s)
         self._buckets[client] = (tokens, now)  # at the end: the dict is ordered by last use
         if len(self._buckets) > self._clients_max:
             self._forget(now)

@@ -40,7 +40,6 @@ log = structlog.get_logger("whimbrel.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HEADERS = {
-    "Server": "whimbrel",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -75,6 +74,7 @@ def make_app(inside: Inside, now_s: Callable[[], float] = time.monotonic) -> web
 
 
 async def _set_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = "whimbrel"
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
 

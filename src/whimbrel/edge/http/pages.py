@@ -35,7 +35,7 @@ async def on_home(inside: Inside, request: web.Request, body: None) -> web.Respo
 <code>{escape(info.domain)}</code>; its own protocol is spoken on port
 <code>{info.native_port}</code>.</p>
 <p>From a terminal:</p>
-<pre>whimbrel register --server {here} +&lt;your number&gt;
+<pre>whimbrel register +&lt;your number&gt; --server {here}
 whimbrel chat</pre>
 <p>For programs: <a href="/openapi.json">the OpenAPI document</a>.</p>""",
     )

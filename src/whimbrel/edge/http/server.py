@@ -6,18 +6,25 @@ requests) and, in dispatch.py, for each body. aiohttp parses; we count.
 """
 
 import asyncio
+import logging
 import ssl
 from collections import Counter
 
 import msgspec
+import structlog
 from aiohttp import web
 
+from whimbrel.domain.errors import INTERNAL
 from whimbrel.edge.http.caller import limit_key, peer_of
-from whimbrel.edge.http.dispatch import make_app
+from whimbrel.edge.http.dispatch import HEADERS, make_app
 from whimbrel.edge.http.inside import HttpLimits
 from whimbrel.edge.http.problems import STATUS, Problem, Problems
 
 __all__ = ["HttpServer", "make_app"]
+
+log = structlog.get_logger("whimbrel.http")
+_SILENT = logging.getLogger("whimbrel.aiohttp")
+_SILENT.disabled = True  # it would write raw requests; what matters is logged by us
 
 LINE_BYTES_MAX = 4_096
 FIELD_BYTES_MAX = 8_190
@@ -42,14 +49,7 @@ class HttpServer:
         self._by_client: Counter[str] = Counter()
         self._servers: list[asyncio.Server] = []
         self._runner = web.AppRunner(
-            app,
-            handle_signals=False,
-            access_log=None,
-            keepalive_timeout=limits.head_s,
-            lingering_time=LINGER_S,
-            max_line_size=LINE_BYTES_MAX,
-            max_field_size=FIELD_BYTES_MAX,
-            shutdown_timeout=limits.stop_s,
+            app, handle_signals=False, access_log=None, shutdown_timeout=limits.stop_s
         )
 
     async def start(
@@ -101,13 +101,48 @@ class HttpServer:
             return None
         self.connections += 1
         self._by_client[client] += 1
-        return self._runner.server()
+        return _Handler(
+            self._runner.server,
+            loop=asyncio.get_running_loop(),
+            logger=_SILENT,
+            access_log=_SILENT,
+            keepalive_timeout=limits.head_s,
+            lingering_time=LINGER_S,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=FIELD_BYTES_MAX,
+        )
 
     def left(self, client: str) -> None:
         self.connections -= 1
         self._by_client[client] -= 1
         if not self._by_client[client]:
             del self._by_client[client]
+
+
+class _Handler(web.RequestHandler):
+    """aiohttp's handler of one connection, with our error form for what it cannot parse.
+
+    aiohttp would log the raw bytes, where a token or a PIN may stand, and answer them back.
+    """
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        code = "bad-message" if 400 <= status < 500 else INTERNAL
+        if code == INTERNAL:
+            log.error("HTTP request failed", error=type(exc).__name__)
+        body = msgspec.json.encode(Problems(Problem(code, STATUS[code][1])))
+        headers = {**HEADERS, "Server": "whimbrel"}
+        response = web.Response(status=status, body=body, headers=headers)
+        response.content_type = "application/json"
+        response.force_close()
+        return response
 
 
 class _Guard(asyncio.Protocol):

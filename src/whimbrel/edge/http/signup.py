@@ -56,7 +56,9 @@ async def on_verify(
     if not isinstance(answer, Registered):
         return refused(answer)
     info = inside.info()
-    native = Native(info.domain, info.native_port)
+    # Without a domain of its own the server is where the caller has just found it.
+    host = info.domain if info.domain != "localhost" else request.url.host or info.domain
+    native = Native(host, info.native_port)
     return SignedUp(answer.account, answer.device, key, answer.created, native, info.fingerprint)
 
 

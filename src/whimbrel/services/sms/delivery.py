@@ -36,7 +36,6 @@ class Delivery:
         good: frozenset[int],
         headers: Mapping[str, str] | None = None,
         data: bytes | Mapping[str, str] | None = None,
-        auth: aiohttp.BasicAuth | None = None,
     ) -> None:
         """Returns when the provider said yes; raises SmsFailed when it will not."""
         why = ""
@@ -44,7 +43,7 @@ class Delivery:
             if attempt:
                 await self._sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
             try:
-                status = await self._once(method, url, headers, data, auth)
+                status = await self._once(method, url, headers, data)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 why = f"no answer ({type(error).__name__})"
                 continue
@@ -61,7 +60,6 @@ class Delivery:
         url: str,
         headers: Mapping[str, str] | None,
         data: bytes | Mapping[str, str] | None,
-        auth: aiohttp.BasicAuth | None,
     ) -> int:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=self._try_s)
@@ -69,7 +67,7 @@ class Delivery:
                 timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
             )
         async with self._session.request(
-            method, url, headers=headers, data=data, auth=auth, allow_redirects=False
+            method, url, headers=headers, data=data, allow_redirects=False
         ) as answer:
             return answer.status
 

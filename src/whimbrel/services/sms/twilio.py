@@ -25,7 +25,7 @@ class TwilioSender:
         api: str = API,
     ) -> None:
         self._url = f"{api.rstrip('/')}/2010-04-01/Accounts/{account_sid}/Messages.json"
-        self._auth = aiohttp.BasicAuth(account_sid, auth_token)
+        self._headers = {"Authorization": aiohttp.encode_basic_auth(account_sid, auth_token)}
         self._sender = sender
         self._text = text
         self._delivery = delivery
@@ -33,7 +33,9 @@ class TwilioSender:
     async def send(self, number: str, pin: str) -> None:
         source = "MessagingServiceSid" if self._sender.startswith("MG") else "From"
         form = {"To": number, source: self._sender, "Body": self._text.replace("{pin}", pin)}
-        await self._delivery.request("POST", self._url, good=CREATED, data=form, auth=self._auth)
+        await self._delivery.request(
+            "POST", self._url, good=CREATED, headers=self._headers, data=form
+        )
 
     async def close(self) -> None:
         await self._delivery.close()

@@ -1,0 +1,5 @@
+"""`python -m whimbrel` is `whimbrel`."""
+
+from whimbrel.cli.main import main
+
+main()
