@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bench.accounts import address_of, key_of
-from bench.raw import RawClient, connect
+from bench.raw import OnBatch, RawClient, connect
 from whimbrel.protocol import wire
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -32,10 +32,11 @@ class Talk:
         self.latencies: list[float] = []
         self.running = False
 
-    def send(self) -> None:
+    def send(self, due: float = 0.0) -> None:
+        """`due`: when it should have been sent, if a late generator must not hide delay."""
         assert self.sender is not None
         c = self.sender.submit(self.to, BODY)
-        self.times[c] = time.perf_counter()
+        self.times[c] = due or time.perf_counter()
         self.sent += 1
 
 
@@ -83,18 +84,27 @@ def ignore(client: RawClient, messages: list[Any]) -> None:
             client.send(wire.Pong(message.n))
 
 
+def client_of(n: int, context: ssl.SSLContext | None, on_batch: OnBatch) -> RawClient:
+    """The phone of account n."""
+    return RawClient(address_of(n), key_of(n), 1, context, on_batch)
+
+
+async def connect_to(client: RawClient, port: int) -> RawClient:
+    return await connect(client, "127.0.0.1", port)
+
+
 async def log_in(
     first: int,
     count: int,
     port: int,
     context: ssl.SSLContext | None,
-    on_batch: Any,
+    on_batch: OnBatch,
     at_once: int = 50,
 ) -> list[RawClient]:
     clients: list[RawClient] = []
     for start in range(first, first + count, at_once):
         batch = [
-            connect(RawClient(address_of(n), key_of(n), 1, context, on_batch), "127.0.0.1", port)
+            connect_to(client_of(n, context, on_batch), port)
             for n in range(start, min(start + at_once, first + count))
         ]
         clients += await asyncio.gather(*batch)
@@ -139,14 +149,15 @@ async def finish(talks: list[Talk], seconds: float = 30.0) -> None:
 
 
 async def open_loop(talks: list[Talk], per_s: float, seconds: float) -> None:
-    """Messages at fixed times, whatever comes back."""
+    """Messages at fixed times, whatever comes back; a late one counts from its due time."""
     start = time.perf_counter()
     for n in range(int(per_s * seconds)):
-        wait = start + n / per_s - time.perf_counter()
-        if wait > 0.0005:
+        due = start + n / per_s
+        wait = due - time.perf_counter()
+        if wait > 0:
             await asyncio.sleep(wait)
         talk = talks[n % len(talks)]
-        talk.send()
+        talk.send(due)
         assert talk.sender is not None
         talk.sender.flush()
 

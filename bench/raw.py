@@ -17,6 +17,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(wire.ToDevice).decode
 
 
+OnBatch = Callable[["RawClient", list[Any]], None]
+
+
 def frame(message: wire.Wire) -> bytes:
     payload = _encode(message)
     return len(payload).to_bytes(4, "big") + payload
@@ -41,7 +44,7 @@ class RawClient(asyncio.Protocol):
         key: str,
         device: int,
         context: ssl.SSLContext | None,
-        on_batch: Callable[["RawClient", list[Any]], None],
+        on_batch: OnBatch,
     ) -> None:
         self.account = account
         self.key = key

@@ -41,9 +41,17 @@ class Server:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.stop()
         if self._own:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
 
     @property
     def data(self) -> Path:
@@ -59,28 +67,23 @@ class Server:
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
         started = time.monotonic()
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                *COMMAND,
-                "serve",
-                "--config",
-                str(config),
-                "--data",
-                str(self.data),
-                "--ready-file",
-                str(ready),
-            ],
-            stdout=subprocess.DEVNULL,
-        )
+        command = [sys.executable, *COMMAND, "serve", "--config", str(config)]
+        command += ["--data", str(self.data), "--ready-file", str(ready)]
+        with open(self.folder / "server.log", "ab") as said:
+            self.process = subprocess.Popen(command, stdout=said, stderr=said)
         while not ready.exists():
             if self.process.poll() is not None:
-                raise RuntimeError(f"the server ended with {self.process.returncode}")
+                raise RuntimeError(f"the server ended: {self.said()}")
             if time.monotonic() - started > 60:
                 raise RuntimeError("the server was not ready within 60 s")
             time.sleep(0.005)
         self.start_s = time.monotonic() - started
         self.ready = json.loads(ready.read_text())
+
+    def said(self) -> str:
+        """The last lines of its terminal."""
+        log = self.folder / "server.log"
+        return log.read_text(errors="replace")[-2_000:] if log.exists() else ""
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:

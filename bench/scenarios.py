@@ -1,0 +1,56 @@
+"""All scenarios by name, with their sizes: whole, and quick."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bench import chatting, connections, offline
+from bench.figures import Figures
+
+
+class Scenario(NamedTuple):
+    name: str
+    run: Callable[[bool], Figures]  # argument: quick?
+
+
+def _closed(tls: bool, pairs: int, window: int) -> Scenario:
+    def scene(quick: bool) -> Figures:
+        warm_s, seconds = (1.0, 2.0) if quick else (3.0, 8.0)
+        return chatting.closed(tls, pairs, window, warm_s, seconds)
+
+    return Scenario(f"{chatting.name_of(tls)}_{pairs}x{window}", scene)
+
+
+def _opened(tls: bool) -> Scenario:
+    def scene(quick: bool) -> Figures:
+        return chatting.opened(tls, 500, 500, 1.0 if quick else 3.0, 3.0 if quick else 15.0)
+
+    return Scenario(f"{chatting.name_of(tls)}_500ps", scene)
+
+
+def _idle(tls: bool) -> Scenario:
+    def scene(quick: bool) -> Figures:
+        return connections.idle(tls, 500 if quick else 5_000)
+
+    return Scenario(f"{chatting.name_of(tls)}_idle", scene)
+
+
+def _logins(quick: bool) -> Figures:
+    return connections.logins(200, 2.0) if quick else connections.logins(2_000, 8.0)
+
+
+def _offline(quick: bool) -> Figures:
+    return offline.offline(20, 100) if quick else offline.offline(100, 300)
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    _closed(True, 500, 1),
+    _closed(True, 50, 10),
+    _opened(True),
+    _closed(False, 500, 1),
+    _closed(False, 50, 10),
+    _opened(False),
+    _idle(True),
+    _idle(False),
+    Scenario("native_tls_login", _logins),
+    Scenario("offline", _offline),
+)
