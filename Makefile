@@ -43,6 +43,7 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m whimbrel.protocol.document > docs/protocol.md
+	$(BIN)/python -m whimbrel.node.explain > docs/configuration.md
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

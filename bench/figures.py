@@ -45,6 +45,13 @@ def shown(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.2f}"
 
 
+def short(count: int) -> str:
+    """1_000_000 is 1m, 100_000 is 100k."""
+    if count % 1_000_000 == 0:
+        return f"{count // 1_000_000}m"
+    return f"{count // 1_000}k" if count % 1_000 == 0 else str(count)
+
+
 HEAD = f"{'figure':<44} {'value':>10} {'goal':>8} {'':<4}  what bounds it"
 
 

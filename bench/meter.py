@@ -42,7 +42,7 @@ class Usage(NamedTuple):
         elif busy > SATURATED:
             what = f"all {cores} cores full"
         elif busy > 0.6:
-            what = "waiting for commits"
+            what = "waiting (commits, generator)"
         else:
             what = "offered load"
         return (

@@ -35,8 +35,10 @@ def offline(recipients: int, each: int) -> Figures:
         meter = Meter(server.pid)
         people = await collectors(recipients, 0, port, context)
         await until(
-            lambda: sum(client.state.received for client in people) == total
-            and all(s.delivered >= id for s, id in zip(senders, last_ids, strict=True)),
+            lambda: (
+                sum(client.state.received for client in people) == total
+                and all(s.delivered >= id for s, id in zip(senders, last_ids, strict=True))
+            ),
             PATIENCE_S,
             "all delivered",
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bench import chatting, connections, offline
+from bench import backlog, chatting, connections, million, offline
 from bench.figures import Figures
 
 
@@ -42,6 +42,14 @@ def _offline(quick: bool) -> Figures:
     return offline.offline(20, 100) if quick else offline.offline(100, 300)
 
 
+def _backlog(quick: bool) -> Figures:
+    return backlog.backlog(5_000, 200, 2.0) if quick else backlog.backlog(100_000, 200, 5.0)
+
+
+def _million(quick: bool) -> Figures:
+    return million.million(20_000, 2_000) if quick else million.million(1_000_000, 100_000)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     _closed(True, 500, 1),
     _closed(True, 50, 10),
@@ -53,4 +61,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     _idle(False),
     Scenario("native_tls_login", _logins),
     Scenario("offline", _offline),
+    Scenario("backlog", _backlog),
+    Scenario("start", _million),
 )

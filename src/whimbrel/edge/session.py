@@ -48,7 +48,7 @@ log = structlog.get_logger("whimbrel.edge")
 
 ATTACH_FIRST_S = 0.1
 ATTACH_MAX_S = 5.0
-NUMBERS_CACHED = 512
+PEERS_CACHED = 512
 AGENT_CHARS_MAX = 128
 
 
@@ -110,10 +110,10 @@ class Session:
         "_keys",
         "_last",
         "_link",
-        "_numbers",
         "_open",
         "_ordinal",
         "_paused",
+        "_peers",
         "_pinged",
         "_resend_delay_s",
         "_resend_s",
@@ -136,7 +136,7 @@ class Session:
         self._backlog: deque[m.ToActor] = deque()  # what a full mailbox did not take yet
         self._open: dict[int, m.Submit] = {}  # unanswered submits, in order
         self._hello: m.Hello | None = None
-        self._numbers: dict[str, int] = {}
+        self._peers: dict[str, tuple[str, int]] = {}  # as written -> address, number
         self._keys: dict[int, str] | None = None  # of devices being linked
         self._account = 0
         self._device = 0
@@ -274,13 +274,13 @@ class Session:
         except BodyTooBig as error:
             body, refused = b"", error.code
             self._edge.counts[f"refused:{refused}"] += 1
-        to = submit.to
+        to, peer = self._peer(submit.to)
         message = m.Submit(
             self._device,
             self.number,
             submit.c,
             to,
-            self._number_of(to),
+            peer,
             submit_hash(to, body),
             body,
             refused,
@@ -302,25 +302,25 @@ class Session:
 
     def on_read(self, read: wire.Read) -> None:
         self._must_be_welcomed()
-        peer = self._number_of(read.peer)
-        self._tell(m.MarkRead(self._device, self.number, read.peer, peer, read.id))
+        to, peer = self._peer(read.peer)
+        self._tell(m.MarkRead(self._device, self.number, to, peer, read.id))
 
     def on_typing(self, typing: wire.Typing) -> None:
         self._must_be_welcomed()
-        peer = self._number_of(typing.peer)
+        to, peer = self._peer(typing.peer)
         if not self._backlog:  # ephemeral: not worth waiting for
-            message = m.Typing(self._device, self.number, typing.peer, peer, typing.on)
+            message = m.Typing(self._device, self.number, to, peer, typing.on)
             self._edge.router.tell(self._account, message)
 
     def on_watch(self, watch: wire.Watch) -> None:
         self._must_be_welcomed()
-        peer = self._number_of(watch.peer)
-        self._tell(m.Watch(self._device, self.number, watch.peer, peer))
+        to, peer = self._peer(watch.peer)
+        self._tell(m.Watch(self._device, self.number, to, peer))
 
     def on_block(self, block: wire.Block) -> None:
         self._must_be_welcomed()
-        peer = self._number_of(block.peer)
-        self._tell(m.Block(self._device, self.number, block.peer, peer, block.on))
+        to, peer = self._peer(block.peer)
+        self._tell(m.Block(self._device, self.number, to, peer, block.on))
 
     def on_link(self, link: wire.Link) -> None:
         """The edge draws the key (chance is an argument of rules); its hash goes in."""
@@ -354,16 +354,23 @@ class Session:
         if not self.welcomed:
             raise HelloExpected("hello comes first")
 
-    def _number_of(self, address: str) -> int:
-        """Any text is an address that may or may not exist; only its length is bounded."""
-        number = self._numbers.get(address)
-        if number is None:
-            if len(address) > ADDRESS_CHARS_MAX:
+    def _peer(self, text: str) -> tuple[str, int]:
+        """The canonical address and its account number.
+
+        What is no address goes on as it is: nobody has it, and a submit uses its number up.
+        """
+        peer = self._peers.get(text)
+        if peer is None:
+            if len(text) > ADDRESS_CHARS_MAX:
                 raise BadMessage("an address of more than 64 characters")
-            if len(self._numbers) >= NUMBERS_CACHED:
-                self._numbers.clear()
-            number = self._numbers[address] = account_number(address)
-        return number
+            if len(self._peers) >= PEERS_CACHED:
+                self._peers.clear()
+            try:
+                address = parse_address(text)
+            except BadAddress:
+                address = text
+            peer = self._peers[text] = (address, account_number(address))
+        return peer
 
     # ---- what the actor says -------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from whimbrel.domain.answers import (
     Welcome,
 )
 from whimbrel.domain.effects import Effect, Push, Reply, Tell
-from whimbrel.domain.errors import Busy, NotAuthorized, NotFound, Replaced
+from whimbrel.domain.errors import Busy, Exists, NotAuthorized, NotFound, Replaced
 from whimbrel.domain.messages import (
     Attach,
     Confirm,
@@ -124,6 +124,8 @@ def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
     every other device, its key and its live session end in the same commit.
     """
     created = not user.exists
+    if user.address and user.address != m.address:  # two addresses, one number: decision 0005
+        return [Reply(m.reply, Rejected(Exists.code))]
     effects: list[Effect] = []
     start = floor_of(user)
     for att in user.attached.values():

@@ -70,13 +70,13 @@ def on_submit(user: User, m: Submit, turn: Turn) -> list[Effect]:
     if user.open_count >= turn.limits.open_per_account_max:
         return [Push(att.node, m.session, SubmitRefused(c, Busy.code, 0, 1))]
     effects: list[Effect] = []
-    if not pair.wrote:
+    if not pair.wrote or not pair.exists or pair.address != m.to:
         if not pair.stored_id:  # whoever wrote to us first tells us nothing new by existing
             wait_s = _count_contact(user, turn)
             if wait_s:
                 return [Push(att.node, m.session, SubmitRefused(c, RateLimited.code, 0, wait_s))]
             effects.append(account_row(user))
-        if not pair.exists:
+        if not pair.exists or pair.address != m.to:
             del user.pairs[m.peer]  # looked up anew next time
             _refuse(user, device, m, UnknownRecipient.code, turn, effects)
             return effects

@@ -82,7 +82,9 @@ def _open(path: Path, vfs: str, probe: bool, opened: list[apsw.Connection]) -> O
 
 
 def _connect(path: Path, flags: int, vfs: str) -> apsw.Connection:
-    db = apsw.Connection(str(path), flags=flags, vfs=vfs or None)
+    # No mutexes inside SQLite: a connection is used by one thread at a time (sqlite.py hands
+    # it to the writer for a COMMIT and waits for it to come back).
+    db = apsw.Connection(str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, vfs=vfs or None)
     # Closing must not write: a refused file stays as it is; we checkpoint by ourselves.
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     # Without this, SQLite plans statements with ranges anew for every row that is bound.
