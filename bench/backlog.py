@@ -12,11 +12,11 @@ from typing import NamedTuple
 from bench import load
 from bench.accounts import address_of
 from bench.figures import Figure, Figures, short
-from bench.mailing import collectors, mailers
+from bench.mailing import collectors, mailers, sent_to_inboxes
 from bench.meter import Meter, Usage
 from bench.raw import client_context
 from bench.server import Server
-from bench.waiting import settled, until
+from bench.waiting import settled
 from bench.world import run, world
 
 PAIRS = 50
@@ -65,9 +65,7 @@ async def _make(server: Server, waiting: int) -> None:
     """Several senders, each with its share."""
     lists = [[address_of(PERSON)] * (waiting // SENDERS)] * SENDERS
     senders = await mailers(lists, 2 * PAIRS, server.ready["native"], client_context())
-    for sender in senders:
-        sender.start(WINDOW)
-    await until(lambda: all(sender.done for sender in senders), PATIENCE_S, "backlog stored")
+    await sent_to_inboxes(senders, server, waiting, WINDOW, PATIENCE_S)
 
 
 async def _collect(server: Server, waiting: int, per_s: int, alone_s: float) -> Collected:

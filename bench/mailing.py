@@ -10,6 +10,8 @@ from typing import Any
 from bench import load
 from bench.load import BODY
 from bench.raw import RawClient
+from bench.server import Server
+from bench.waiting import until
 from whimbrel.protocol import wire
 
 
@@ -113,3 +115,16 @@ async def collectors(
             fresh.append(client)
         clients += await asyncio.gather(*(load.connect_to(client, port) for client in fresh))
     return clients
+
+
+async def sent_to_inboxes(
+    senders: Sequence[Mailer], server: Server, total: int, window: int, seconds: float
+) -> None:
+    """Start all senders; wait until `total` messages are in the inboxes of the recipients.
+
+    A first mark is not enough: it says that the sender's side holds the message.
+    """
+    for sender in senders:
+        sender.start(window)
+    await until(lambda: all(sender.done for sender in senders), seconds, "first marks")
+    await until(lambda: server.in_inboxes() >= total, seconds, "messages in inboxes", 0.1)

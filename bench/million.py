@@ -5,11 +5,11 @@ and what it costs to wake a part of them (one message to each, from a few sender
 from bench.accounts import address_of
 from bench.connections import raise_open_files
 from bench.figures import Figure, Figures, short
-from bench.mailing import mailers
+from bench.mailing import mailers, sent_to_inboxes
 from bench.meter import Meter
 from bench.raw import client_context
 from bench.server import Server
-from bench.waiting import settled, until
+from bench.waiting import settled
 from bench.world import run, world
 
 SENDERS = 20
@@ -29,9 +29,7 @@ def million(people: int, woken: int) -> Figures:
         ]
         senders = await mailers(lists, 0, server.ready["native"], client_context())
         meter = Meter(server.pid)
-        for sender in senders:
-            sender.start(WINDOW)
-        await until(lambda: all(sender.done for sender in senders), PATIENCE_S, "all woken")
+        await sent_to_inboxes(senders, server, woken, WINDOW, PATIENCE_S)
         usage = meter.read()
         after = await settled(server.pss_kib, 10.0)
         return {

@@ -2,7 +2,7 @@
 
 from bench.accounts import address_of
 from bench.figures import Figure, Figures
-from bench.mailing import collectors, mailers
+from bench.mailing import collectors, mailers, sent_to_inboxes
 from bench.meter import Meter
 from bench.raw import client_context
 from bench.waiting import until
@@ -27,9 +27,7 @@ def offline(recipients: int, each: int) -> Figures:
         lists = [everybody[n * total // SENDERS :][: total // SENDERS] for n in range(SENDERS)]
         senders = await mailers(lists, recipients, port, context)
         meter = Meter(server.pid)
-        for sender in senders:
-            sender.start(WINDOW)
-        await until(lambda: all(sender.done for sender in senders), PATIENCE_S, "all stored")
+        await sent_to_inboxes(senders, server, total, WINDOW, PATIENCE_S)
         store = meter.read()
         last_ids = [sender.last_id for sender in senders]
         meter = Meter(server.pid)

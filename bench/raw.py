@@ -54,6 +54,7 @@ class RawClient(asyncio.Protocol):
         self.welcome: asyncio.Future[wire.Welcome] = self.loop.create_future()
         self.closed: asyncio.Future[None] = self.loop.create_future()
         self.last = 0  # highest item seen
+        self.era = 0  # that `last` belongs to
         self.next_c = 1
         self.state: Any = None  # of the scenario
         self._out: list[bytes] = []
@@ -114,7 +115,8 @@ class RawClient(asyncio.Protocol):
         return True
 
     def _hello(self) -> None:
-        self.send(wire.Hello(wire.VERSION, self.account, self.device, self.key, self.last))
+        hello = wire.Hello(wire.VERSION, self.account, self.device, self.key, self.last, self.era)
+        self.send(hello)
         self.flush()
 
     def send(self, message: wire.Wire) -> None:

@@ -1,18 +1,22 @@
 """The server under measurement: our own child process, and what /proc says of it."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
+
+from whimbrel.domain.rows import MESSAGE
+from whimbrel.storage.opening import FILE
+
 COMMAND = ("-m", "whimbrel.cli.main")
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 LIMITS = """
 [limits]
@@ -34,6 +38,7 @@ class Server:
         self.limits = LIMITS + limits
         self.process: subprocess.Popen[bytes] | None = None
         self.ready: dict[str, Any] = {}
+        self.native_port = 0  # 0: any free one
         self.start_s = 0.0
 
     def __enter__(self) -> "Server":
@@ -60,7 +65,8 @@ class Server:
     def start(self) -> None:
         config = self.folder / "whimbrel.toml"
         config.write_text(
-            'domain = "localhost"\n[listen]\nhost = "127.0.0.1"\nnative = 0\n'
+            'domain = "localhost"\n[listen]\nhost = "127.0.0.1"\n'
+            f"native = {self.native_port}\n"
             "native_plain = 0\nhttps = 0\nhttp = 0\n"
             '[log]\nlevel = "warning"\nformat = "json"\n' + self.limits
         )
@@ -80,6 +86,15 @@ class Server:
         self.start_s = time.monotonic() - started
         self.ready = json.loads(ready.read_text())
 
+    def in_inboxes(self) -> int:
+        """Messages that wait in all inboxes, read beside the server (which sees no reader)."""
+        flags = apsw.SQLITE_OPEN_READONLY
+        with closing(apsw.Connection(str(self.data / FILE), flags=flags)) as db:
+            db.set_busy_timeout(5_000)
+            counted = db.execute("SELECT count(*) FROM inbox WHERE kind = ?", (MESSAGE,)).get
+        assert isinstance(counted, int)
+        return counted
+
     def said(self) -> str:
         """The last lines of its terminal."""
         log = self.folder / "server.log"
@@ -93,13 +108,6 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-
-    def cpu_s(self) -> float:
-        """User and system CPU of the process and all its threads."""
-        assert self.process is not None
-        text = Path(f"/proc/{self.process.pid}/stat").read_text()
-        fields = text.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_S
 
     def pss_kib(self) -> int:
         """Proportional memory."""

@@ -7,13 +7,15 @@ from collections.abc import Callable
 STEP_S = 0.01
 
 
-async def until(holds: Callable[[], bool], seconds: float, what: str) -> None:
+async def until(
+    holds: Callable[[], bool], seconds: float, what: str, step_s: float = STEP_S
+) -> None:
     """Raises TimeoutError saying what did not happen."""
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
             raise TimeoutError(f"not within {seconds:g} s: {what}")
-        await asyncio.sleep(STEP_S)
+        await asyncio.sleep(step_s)
 
 
 async def settled(read: Callable[[], float], seconds: float, step_s: float = 1.0) -> float:
