@@ -43,6 +43,7 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m whimbrel.protocol.document > docs/protocol.md
+	$(BIN)/python -m whimbrel.protocol.document schema > docs/protocol.schema.json
 	$(BIN)/python -m whimbrel.node.explain > docs/configuration.md
 
 clean:

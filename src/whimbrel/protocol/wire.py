@@ -8,10 +8,15 @@ generated from this file and from protocol/examples.py.
 Numbers are below 2**53, so that JavaScript can hold them. Times are microseconds since 1970.
 """
 
+from typing import Annotated
+
 import msgspec
 
 VERSION = 1
 ALPN = "whimbrel/1"
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+Name = Annotated[str, msgspec.Meta(max_length=128)]
 
 
 class Content(msgspec.Struct, omit_defaults=True):
@@ -38,19 +43,19 @@ class Wire(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Hello(Wire, frozen=True, tag=1):
     """Log in or resume. key: as given at sign-up; last: highest item number stored, or 0."""
 
-    version: int
-    account: str
-    device: int
-    key: str
-    last: int = 0
-    era: int = 0  # of `last`, as the last welcome said; 0 if none
-    agent: str = ""
+    version: Number
+    account: Name
+    device: Number
+    key: Name
+    last: Number = 0
+    era: Number = 0  # of `last`, as the last welcome said; 0 if none
+    agent: Name = ""
 
 
 class Submit(Wire, frozen=True, tag=2):
     """Send. c: this device's next submit number, dense from 1; to: an address."""
 
-    c: int
+    c: Number
     to: str
     body: msgspec.Raw
 
@@ -58,14 +63,14 @@ class Submit(Wire, frozen=True, tag=2):
 class Confirm(Wire, frozen=True, tag=3):
     """All items up to q are stored and shown."""
 
-    q: int
+    q: Number
 
 
 class Read(Wire, frozen=True, tag=4):
     """The person has read everything from `peer` up to message id."""
 
     peer: str
-    id: int
+    id: Number
 
 
 class Typing(Wire, frozen=True, tag=5):
@@ -91,19 +96,19 @@ class Block(Wire, frozen=True, tag=7):
 class Ping(Wire, frozen=True, tag=8):
     """Either side; answered by Pong with the same number."""
 
-    n: int
+    n: Number
 
 
 class Link(Wire, frozen=True, tag=9):
     """Ask for a further device of this account; answered by Linked."""
 
-    name: str
+    name: Name
 
 
 class Unlink(Wire, frozen=True, tag=10):
     """Remove a device of this account. Answered by the same."""
 
-    device: int
+    device: Number
 
 
 class Bye(Wire, frozen=True, tag=11):
@@ -120,66 +125,66 @@ class Welcome(Wire, frozen=True, tag=32):
     forget `last`, send every kept message with c > submitted again.
     """
 
-    account: str
-    device: int
-    era: int
-    submitted: int
-    confirmed: int
-    tail: int
-    time: int
-    frame_max: int
-    submits_max: int
-    ping_s: int
+    account: Name
+    device: Number
+    era: Number
+    submitted: Number
+    confirmed: Number
+    tail: Number
+    time: Number
+    frame_max: Number
+    submits_max: Number
+    ping_s: Number
 
 
 class Stored(Wire, frozen=True, tag=33):
     """One check mark: message c is on disk and has this id."""
 
-    c: int
-    id: int
+    c: Number
+    id: Number
 
 
 class Refused(Wire, frozen=True, tag=34):
     """Message c was not taken. See the table of codes for which ones use up the number."""
 
-    c: int
+    c: Number
     code: str
-    expected: int = 0  # with "gap": the number to use
-    retry_after: int = 0  # seconds
+    expected: Number = 0  # with "gap": the number to use
+    retry_after: Number = 0  # seconds
 
 
 class Message(Wire, frozen=True, tag=35):
     """Item: a message. `sender`, `device`, `c` are its identity, `id` its order and time."""
 
-    prev: int
-    q: int
+    prev: Number
+    q: Number
     sender: str
-    id: int
-    device: int
-    c: int
+    id: Number
+    device: Number
+    c: Number
     body: msgspec.Raw
 
 
 class Copy(Wire, frozen=True, tag=36):
     """Item: what another (or this) device of the account sent to `peer`."""
 
-    prev: int
-    q: int
+    prev: Number
+    q: Number
     peer: str
-    id: int
-    device: int
-    c: int
+    id: Number
+    device: Number
+    c: Number
     body: msgspec.Raw  # null for the device that sent it
 
 
 class Receipt(Wire, frozen=True, tag=37):
     """Item: what you sent to `peer` is delivered up to one id and read up to another."""
 
-    prev: int
-    q: int
+    prev: Number
+    q: Number
     peer: str
-    delivered: int
-    read: int
+    delivered: Number
+    read: Number
 
 
 class Failed(Wire, frozen=True, tag=38):
@@ -189,14 +194,14 @@ class Failed(Wire, frozen=True, tag=38):
     mark (device and c are 0 then).
     """
 
-    prev: int
-    q: int
+    prev: Number
+    q: Number
     peer: str
-    device: int
-    c: int
-    id: int
+    device: Number
+    c: Number
+    id: Number
     code: str
-    first: int = 0
+    first: Number = 0
 
 
 class Trimmed(Wire, frozen=True, tag=39):
@@ -205,25 +210,25 @@ class Trimmed(Wire, frozen=True, tag=39):
     `device` is 0. code: "trimmed" (too many waited) or "expired" (they waited too long).
     """
 
-    prev: int
-    q: int
-    device: int
-    first: int
-    last: int
+    prev: Number
+    q: Number
+    device: Number
+    first: Number
+    last: Number
     code: str = "trimmed"
 
 
 class EndOfQueue(Wire, frozen=True, tag=40):
     """Everything that had waited was sent."""
 
-    q: int
+    q: Number
 
 
 class ReadDone(Wire, frozen=True, tag=41):
     """The read mark is on disk."""
 
     peer: str
-    id: int
+    id: Number
 
 
 class Presence(Wire, frozen=True, tag=43):
@@ -231,18 +236,20 @@ class Presence(Wire, frozen=True, tag=43):
 
     peer: str
     online: bool
-    last_seen: int
+    last_seen: Number
 
 
 class Pong(Wire, frozen=True, tag=45):
-    n: int
+    """The answer to Ping."""
+
+    n: Number
 
 
 class Linked(Wire, frozen=True, tag=46):
     """A new device number and its key, shown once. device 0: refused with `code`."""
 
-    device: int
-    key: str
+    device: Number
+    key: Name
     code: str = ""
 
 
@@ -256,7 +263,7 @@ class Error(Wire, frozen=True, tag=48):
     code: str
     about: str = ""
     fatal: bool = False
-    retry_after: int = 0
+    retry_after: Number = 0
     id: str = ""  # to quote when asking the operator
 
 
