@@ -1,13 +1,14 @@
 """main: read the configuration, run a node until SIGTERM or SIGINT, tell what to do next."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -29,9 +30,6 @@ def run(
     except (ConfigError, Unready) as error:
         print(f"whimbrel: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    finally:
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
 
 
 async def _run(
@@ -45,12 +43,26 @@ async def _run(
     await node.start()
     gc.collect()
     gc.freeze()  # what lives for ever is not looked at again (MEASURED: 136 ms at 1M actors)
-    if ready_file is not None:
-        write_private(ready_file, json.dumps(ready_facts(node)))
-    announce(node)
-    await stop.wait()
-    await node.stop()
+    with ready_told(ready_file, node):
+        announce(node)
+        await stop.wait()
+        await node.stop()
     return 0
+
+
+@contextlib.contextmanager
+def ready_told(ready_file: Path | None, node: Node) -> Iterator[None]:
+    """The ready file, as long as this node runs. A start that was refused never comes here,
+    so that the file of the server that does run is left alone.
+    """
+    if ready_file is None:
+        yield
+        return
+    try:
+        write_private(ready_file, json.dumps(ready_facts(node)))
+        yield
+    finally:
+        ready_file.unlink(missing_ok=True)
 
 
 def ready_facts(node: Node) -> dict[str, object]:
@@ -80,9 +92,23 @@ def set_up_log(config: Config) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(Terminal()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
+
+
+class Terminal:
+    """stderr, which may stand on the very disk that is full: a line that cannot be written
+    is given up, and never stops the work that wanted to tell of itself.
+    """
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 __all__ = ["ready_facts", "run", "shown_fingerprint"]

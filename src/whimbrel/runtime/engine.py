@@ -82,7 +82,8 @@ class Engine:
         self._call_soon = call_soon
         self._call_later_us = call_later_us
         self._queue: deque[tuple[Cell, Any]] = deque()
-        self._local: deque[tuple[Cell, Any]] = deque()
+        self._local: deque[tuple[Cell, Any]] = deque()  # told by actors
+        self._resumed: deque[tuple[Cell, Any]] = deque()  # was parked, is older than all else
         self._scheduled = False
         self._sleepers = 0  # messages posted for cells that are not ready
         self._open: Any = host.new_batch(1)
@@ -95,7 +96,9 @@ class Engine:
         self._sweep: list[int] = []
         self._alarmed: list[Cell] = []  # actors that want to be woken earlier than before
         self._turn: Turn | None = None
-        self.queue_gauge = QueueGauge("turn_queue", lambda: len(self._queue))
+        self.queue_gauge = QueueGauge(
+            "turn_queue", lambda: len(self._queue) + len(self._local) + len(self._resumed)
+        )
 
     # ---- in ------------------------------------------------------------------------------
 
@@ -169,7 +172,7 @@ class Engine:
         if not self.ready or self._open.rows >= self.limits.batch_rows_max:
             return  # the end of the running commit schedules the next turn
         turn = self._turn = self.host.begin_turn()
-        queue, local = self._queue, self._local
+        queue = self._queue
         self.queue_gauge.mark(turn.mono_us)
         count = min(len(queue), self.limits.turn_messages_max)
         if self._sleepers:
@@ -184,36 +187,39 @@ class Engine:
         self._set_timers()
         self.queue_gauge.served += served
         self.counts["turns"] += 1
-        if local:
-            queue.extend(local)
-            local.clear()
         self._flush()
-        if queue and not self._scheduled:
+        if (queue or self._local or self._resumed) and not self._scheduled:
             self._scheduled = True
             self._call_soon(self.turn)
 
     def _serve(self, count: int, turn: Turn) -> int:
-        queue, local = self._queue, self._local
+        """What was parked comes first, then what was told, then what was posted: so nothing
+        is overtaken by what its sender sent later, also where a bound ends the turn between.
+        """
+        queue, local, resumed = self._queue, self._local, self._resumed
         run = self._run
         budget = (count + 1) * CHAIN_FACTOR
+        room = self.limits.turn_messages_max
         served = 0
-        while served < count and queue:
-            cell, message = queue.popleft()
-            served += 1
+        while True:
+            if resumed:
+                if not room:
+                    return served
+                room -= 1
+                cell, message = resumed.popleft()
+            elif local and budget:
+                budget -= 1
+                cell, message = local.popleft()
+            elif served < count and queue:
+                served += 1
+                cell, message = queue.popleft()
+            else:
+                return served
             cell.queued -= 1
             if cell.status:
                 self._dispatch(cell, message, turn)
             else:
                 run(cell, message, turn)
-            while local and budget:
-                budget -= 1
-                cell, message = local.popleft()
-                cell.queued -= 1
-                if cell.status:
-                    self._dispatch(cell, message, turn)
-                else:
-                    run(cell, message, turn)
-        return served
 
     def _dispatch(self, cell: Cell, message: Any, turn: Turn) -> None:
         """A cell that is not ready: wake it if it sleeps, else the message waits its turn."""
@@ -276,7 +282,7 @@ class Engine:
         if parked:
             if cell.status:
                 self._sleepers += len(parked)
-            self._queue.extendleft((cell, message) for message in reversed(parked))
+            self._resumed.extendleft((cell, message) for message in reversed(parked))
             if not self._scheduled:
                 self._scheduled = True
                 self._call_soon(self.turn)
@@ -428,7 +434,7 @@ class Engine:
             start()
         if self._turn is None:
             self._flush()
-        if self._queue and not self._scheduled:
+        if (self._queue or self._local or self._resumed) and not self._scheduled:
             self._scheduled = True
             self._call_soon(self.turn)
 
@@ -440,6 +446,7 @@ class Engine:
         releases = self._flying_releases + self._releases
         self._queue.clear()
         self._local.clear()
+        self._resumed.clear()
         self._alarmed.clear()
         self.cells.clear()
         self.timers.clear()
@@ -451,8 +458,8 @@ class Engine:
         self._flying, self._flying_releases = None, []
         self._turn = None
         self._sleepers = 0
-        self.host.failed(outcome, reason, releases)
         self._call_later_us(self._recover_us, self._recover)
+        self.host.failed(outcome, reason, releases)
 
     def _recover(self) -> None:
         self.store.recover(self._recovered)
@@ -514,7 +521,8 @@ class Engine:
     @property
     def quiet(self) -> bool:
         """True when nothing is queued and nothing is being committed."""
-        return not (self._queue or self._local or self._flying is not None or self._open.rows)
+        waiting = self._queue or self._local or self._resumed
+        return not (waiting or self._flying is not None or self._open.rows)
 
 
 def _is_poison(crashes: CrashLog, message: Any) -> bool:
