@@ -169,6 +169,7 @@ class User:
         "deleted",
         "devices",
         "exists",
+        "forgot",
         "last_device",
         "last_id",
         "last_seen_us",
@@ -199,6 +200,7 @@ class User:
         self.contacts_used = 0
         self.devices: dict[int, Device] = {}
         self.pairs: dict[int, Pair] = {}
+        self.forgot = False  # whether a pair was dropped from here since the actor woke
         self.open_count = 0
         self.owing: set[int] = set()  # peers with open rows or an owed receipt
         self.attached: dict[int, Attachment] = {}  # by device; the registry's own dict

@@ -2,8 +2,10 @@
 
 A rule that lacks something raises NotLoaded(want) *before it changes anything*; the runtime
 reads it and calls the rule again. Reads see only committed rows, and only run when no
-uncommitted batch touches the owner.
+uncommitted batch touches the owner, except for wants that are `settled`.
 """
+
+from typing import ClassVar
 
 import msgspec
 
@@ -19,7 +21,12 @@ from whimbrel.domain.rows import (
 
 
 class Want(msgspec.Struct, frozen=True):
-    """Base; hashable, so that a wanted fact is a key."""
+    """Base; hashable, so that a wanted fact is a key.
+
+    settled: its owner has written nothing of it that might not be committed yet.
+    """
+
+    settled: ClassVar[bool] = False
 
 
 class UserWant(Want, frozen=True):
@@ -48,6 +55,12 @@ class PairWant(Want, frozen=True):
 
     owner: int
     peer: int
+
+
+class SettledPairWant(PairWant, frozen=True):
+    """The same, for a pair that the owner has not touched since it woke."""
+
+    settled: ClassVar[bool] = True
 
 
 class FlightsWant(Want, frozen=True):
@@ -164,6 +177,7 @@ __all__ = [
     "PairWant",
     "SentRow",
     "SentWant",
+    "SettledPairWant",
     "SignupRow",
     "Totals",
     "UserRows",

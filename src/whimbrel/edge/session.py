@@ -286,8 +286,7 @@ class Session:
             refused,
         )
         if not self._open:
-            self._resend_delay_s = limits.resend_first_s
-            self._resend_s = self._edge.now_s + self._resend_delay_s
+            self._put_off_resend()
         self._open[submit.c] = message
         self._tell(message)
 
@@ -383,8 +382,9 @@ class Session:
             self._forward(answer)  # type: ignore[arg-type]
         elif kind is a.Stored or kind is a.SubmitRefused:
             c: int = answer.c  # type: ignore[attr-defined]
-            self._open.pop(c, None)
-            self._send(ANSWERS[kind](answer))
+            if self._open.pop(c, None) is not None:  # else: a submit sent twice, answered twice
+                self._put_off_resend()
+                self._send(ANSWERS[kind](answer))
         elif kind in _OWN:
             _OWN[kind](self, answer)
         else:
@@ -531,6 +531,11 @@ class Session:
         elif self._hello is not None and now_s >= self._resend_s and not self._backlog:
             self._resend_s = now_s + limits.resend_first_s
             self._tell(self._hello)
+
+    def _put_off_resend(self) -> None:
+        """Submits are sent again after silence only; an answer shows that the actor works."""
+        self._resend_delay_s = self._edge.limits.resend_first_s
+        self._resend_s = self._edge.now_s + self._resend_delay_s
 
     def _resend(self, now_s: float, limits: Limits) -> None:
         self._resend_delay_s = min(self._resend_delay_s * 2, limits.resend_max_s)

@@ -205,6 +205,7 @@ def on_remove(user: User, m: RemoveAccount, turn: Turn) -> list[Effect]:
     user.exists, user.deleted = False, True
     user.waiting = 0
     user.pairs.clear()
+    user.forgot = True
     user.owing.clear()
     user.open_count = 0
     effects += [

@@ -12,7 +12,7 @@ from whimbrel.domain.effects import Effect, Push
 from whimbrel.domain.rows import COPY, AccountRow, DeviceRow, PairRow
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Attachment, Device, Flight, Pair, User
-from whimbrel.domain.wants import NotLoaded, PairRows, PairWant
+from whimbrel.domain.wants import NotLoaded, PairRows, PairWant, SettledPairWant
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_ring = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode
@@ -25,7 +25,7 @@ def pair_of(user: User, peer: int) -> Pair:
     """The pair, or NotLoaded."""
     pair = user.pairs.get(peer)
     if pair is None:
-        raise NotLoaded(PairWant(user.number, peer))
+        raise NotLoaded(_want(user, peer))
     return pair
 
 
@@ -34,9 +34,12 @@ def need_pairs(user: User, peers: Collection[int]) -> None:
     pairs = user.pairs
     for peer in peers:
         if peer not in pairs:
-            raise NotLoaded(
-                *(PairWant(user.number, each) for each in sorted(peers) if each not in pairs)
-            )
+            raise NotLoaded(*(_want(user, each) for each in sorted(peers) if each not in pairs))
+
+
+def _want(user: User, peer: int) -> PairWant:
+    """What was not in memory since the actor woke was not written either: no need to wait."""
+    return (PairWant if user.forgot else SettledPairWant)(user.number, peer)
 
 
 def fill_pair(user: User, peer: int, rows: PairRows) -> Pair:

@@ -78,6 +78,7 @@ def on_submit(user: User, m: Submit, turn: Turn) -> list[Effect]:
             effects.append(account_row(user))
         if not pair.exists or pair.address != m.to:
             del user.pairs[m.peer]  # looked up anew next time
+            user.forgot = True
             _refuse(user, device, m, UnknownRecipient.code, turn, effects)
             return effects
         pair.wrote = True

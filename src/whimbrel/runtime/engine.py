@@ -334,7 +334,7 @@ class Engine:
 
     def _need(self, cell: Cell, message: Any, wants: Sequence[Want], turn: Turn) -> None:
         """A rule lacks facts: read them, then run the rule again. Nothing was changed."""
-        if cell.batch > self.committed:
+        if cell.batch > self.committed and not all(want.settled for want in wants):
             cell.status = WAITING
             self._park(cell, message, first=True)
             self._after.setdefault(cell.batch, []).append(lambda: self._waited(cell))

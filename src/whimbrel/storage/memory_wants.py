@@ -21,6 +21,7 @@ from whimbrel.domain.wants import (
     PairRows,
     PairWant,
     SentWant,
+    SettledPairWant,
     Totals,
     UserRows,
     UserWant,
@@ -157,6 +158,7 @@ def _count(table: dict[int, Any]) -> int:
 _READ: dict[type, Callable[[Tables, Any], object]] = {
     UserWant: _user,
     PairWant: _pair,
+    SettledPairWant: _pair,
     FlightsWant: _flights,
     OldestWant: _oldest,
     SentWant: _sent,

@@ -33,6 +33,7 @@ from whimbrel.domain.wants import (
     PairRows,
     PairWant,
     SentWant,
+    SettledPairWant,
     Totals,
     UserRows,
     UserWant,
@@ -200,6 +201,7 @@ def _totals(db: apsw.Connection, want: Totals) -> dict[str, int]:
 _READ: dict[type, Callable[[apsw.Connection, Any], object]] = {
     UserWant: _user,
     PairWant: _pair,
+    SettledPairWant: _pair,
     FlightsWant: _flights,
     OldestWant: _oldest,
     SentWant: _sent,
