@@ -72,7 +72,7 @@ class Listener:
             limits.failed_logins_per_account_per_minute,
             ACCOUNTS_MAX,
         )
-        self._locked: dict[str, float] = {}  # addresses and accounts, until when
+        self._locked: dict[str, float] = {}  # addresses, and accounts from one, until when
 
     # ---- listening -----------------------------------------------------------------------
 
@@ -119,10 +119,14 @@ class Listener:
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         self._loop.call_later(delay_s, call)
 
-    def may_log_in(self, address: str, account: str) -> bool:
-        """False while there were too many logins, or too many wrong ones, of late."""
+    def may_log_in(self, address: str, account: int) -> bool:
+        """False while there were too many logins, or too many wrong ones, of late.
+
+        An account is locked for the network address that failed, never for its owner
+        elsewhere: keys of 256 bits are not guessed, but a lock would be a weapon.
+        """
         now_s = self.now_s
-        for key in (address, account):
+        for key in (address, f"{account} {address}"):
             until_s = self._locked.get(key)
             if until_s is not None:
                 if until_s > now_s:
@@ -130,13 +134,14 @@ class Listener:
                 del self._locked[key]
         return self._logins.allow(address, now_s)
 
-    def login_failed(self, address: str, account: str) -> None:
+    def login_failed(self, address: str, account: int) -> None:
         self.counts["logins-failed"] += 1
         now_s = self.now_s
         if not self._failed_address.allow(address, now_s):
             self._lock(address)
-        if not self._failed_account.allow(account, now_s):
-            self._lock(account)
+        both = f"{account} {address}"
+        if not self._failed_account.allow(both, now_s):
+            self._lock(both)
 
     def _lock(self, key: str) -> None:
         if len(self._locked) >= ADDRESSES_MAX:
@@ -195,6 +200,11 @@ class Listener:
             session.shut_down(goodbye)
         for server in self._servers:
             await server.wait_closed()
+
+    def abort(self) -> None:
+        """End what is left at once."""
+        for session in list(self._sessions.values()):
+            session.abort()
 
 
 class _Opening:

@@ -48,6 +48,7 @@ log = structlog.get_logger("whimbrel.edge")
 
 ATTACH_FIRST_S = 0.1
 ATTACH_MAX_S = 5.0
+BUSY_RETRY_S = 0.05
 PEERS_CACHED = 512
 AGENT_CHARS_MAX = 128
 
@@ -87,8 +88,8 @@ class Edge(Protocol):
     def wall_us(self) -> int: ...
     def ready(self) -> bool: ...
     def later(self, delay_s: float, call: Callable[[], None]) -> None: ...
-    def may_log_in(self, address: str, account: str) -> bool: ...
-    def login_failed(self, address: str, account: str) -> None: ...
+    def may_log_in(self, address: str, account: int) -> bool: ...
+    def login_failed(self, address: str, account: int) -> None: ...
     def authenticated(self, session: "Session") -> None: ...
     def ended(self, session: "Session") -> None: ...
 
@@ -227,8 +228,18 @@ class Session:
 
     def _tell(self, message: m.ToActor) -> None:
         """In order, also when the actor's mailbox is full: then we wait and stop reading."""
-        if self._backlog or not self._edge.router.tell(self._account, message):
-            self._backlog.append(message)
+        backlog = self._backlog
+        if backlog or not self._edge.router.tell(self._account, message):
+            if not backlog:
+                self._edge.later(BUSY_RETRY_S, self._try_backlog)
+            backlog.append(message)
+
+    def _try_backlog(self) -> None:
+        if self.over or not self._backlog:
+            return
+        self._drain()
+        if self._backlog:
+            self._edge.later(BUSY_RETRY_S, self._try_backlog)
 
     def _drain(self) -> None:
         backlog = self._backlog
@@ -254,9 +265,9 @@ class Session:
             address = parse_address(hello.account)
         except BadAddress:
             raise NotAuthorized("no such address") from None
-        if not edge.may_log_in(self._link.address, address):
-            raise RateLimited("logins", retry_after_s=60)
         self._account = account_number(address)
+        if not edge.may_log_in(self._link.address, self._account):
+            raise RateLimited("logins", retry_after_s=60)
         self._device = hello.device
         self._last = hello.last
         key_hash = sha256(hello.key.encode()).digest()
@@ -447,7 +458,7 @@ class Session:
     def _on_rejected(self, rejected: a.Rejected) -> None:
         self._edge.counts[f"refused:{rejected.code}"] += 1
         if not self.welcomed:
-            self._edge.login_failed(self._link.address, str(self._account))
+            self._edge.login_failed(self._link.address, self._account)
         self._end(wire.Error(rejected.code, "", True, 0, f"{self.number:x}"))
 
     def _on_gone(self, gone: a.Gone) -> None:
@@ -496,8 +507,6 @@ class Session:
         limits, now_s = edge.limits, edge.now_s
         if self.over:
             return
-        if self._backlog:
-            self._drain()
         self.allowance_frames = min(
             self.allowance_frames + limits.frames_per_s, 2 * limits.frames_per_s
         )
@@ -564,6 +573,10 @@ class Session:
     def shut_down(self, message: wire.Wire) -> None:
         """The server ends: tell the device, then close."""
         self._end(message)
+
+    def abort(self) -> None:
+        self.over = True
+        self._link.abort()
 
     def _end(self, message: wire.Wire | None) -> None:
         if self.over:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -37,6 +38,7 @@ from whimbrel.storage.sqlite import SqliteStore
 log = structlog.get_logger("whimbrel.node")
 
 USER, DESK = 0, 1
+GOODBYE_S = 2.0
 DRAIN_S = 10.0
 CERTIFICATE_EVERY_S = 5
 
@@ -197,14 +199,20 @@ class Node:
         if hasattr(self, "housekeeping"):
             self.housekeeping.stop()
         await self.listener.close()
-        end_s = self.loop.time() + DRAIN_S
-        while not self.engine.quiet and self.engine.ready and self.loop.time() < end_s:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # the engine knows no asyncio, so nobody could tell us
+        await self._until(lambda: not len(self.listener), GOODBYE_S)
+        self.listener.abort()  # who has not read the goodbye by now
+        await self._until(lambda: self.engine.quiet or not self.engine.ready, DRAIN_S)
         for task in list(self._pins):
             task.cancel()
         await self.sender.close()
         self.store.close()
         (self.folder / "admin.json").unlink(missing_ok=True)
+
+    async def _until(self, holds: Callable[[], bool], patience_s: float) -> None:
+        """The engine knows no asyncio, so nobody could tell us."""
+        end_s = self.loop.time() + patience_s
+        while not holds() and self.loop.time() < end_s:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 def make_folder(folder: Path) -> None:
