@@ -4,7 +4,7 @@ Asks the running server (its address and token stand in <data>/admin.json); if n
 opens the data folder itself through whimbrel.node.offline.
 """
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from whimbrel.cli.spoken import run, spoken
 from whimbrel.client import ClientError
 from whimbrel.domain.errors import BadAddress, Refused, Unready
 from whimbrel.domain.ids import parse_address
+from whimbrel.node import offline as folder
 
 TIMEOUT_S = 20.0
 
@@ -26,6 +27,12 @@ DataOption = Annotated[
     Path, typer.Option("--data", "-d", help="The server's data folder.", file_okay=False)
 ]
 DEFAULT_DATA = Path("whimbrel-data")
+OFFLINE: dict[str, Callable[..., Any]] = {
+    "add": folder.add,
+    "list_": folder.list_,
+    "delete": folder.delete,
+    "reset": folder.reset,
+}
 
 
 class Admin(msgspec.Struct):
@@ -125,11 +132,7 @@ def _ask(data: Path, method: str, path: str, offline: str, address: str) -> Any:
             pass  # it does not run any more: the file is a leftover
     if not data.is_dir():
         raise ClientError(f"there is no data folder {data}; name it with --data")
-    try:
-        module = importlib.import_module("whimbrel.node.offline")
-    except ModuleNotFoundError:
-        raise ClientError("no server runs on this folder; start it: whimbrel serve") from None
-    action = getattr(module, offline)
+    action = OFFLINE[offline]
     try:
         return action(data, address) if address else action(data)
     except (Refused, Unready) as error:

@@ -21,6 +21,8 @@ class Cell:
         "crashes",
         "key",
         "kind",
+        "needs",
+        "needy",
         "parked",
         "queued",
         "state",
@@ -39,3 +41,5 @@ class Cell:
         self.alarm_us = NEVER  # the earliest timer that is set
         self.used_us = 0
         self.crashes: CrashLog | None = None
+        self.needy: Any = None  # the message whose rule asked for facts last,
+        self.needs = 0  # and how often in a row

@@ -29,6 +29,7 @@ from whimbrel.runtime.supervisor import CrashLog
 from whimbrel.runtime.timers import Timers
 
 CHAIN_FACTOR = 8  # a turn may run so many tells for each message it took from the queue
+NEEDS_MAX = 100  # reads for one message; a rule that asks on and on has a bug
 NEEDS_MAX = 256  # reads that one message may ask for, one after the other
 SWEEP_SLICE = 2_000  # cells looked at in one search for idle ones
 BUSY_ALARM_US = 100_000  # an alarm that falls due while its actor waits for a read
@@ -180,6 +181,10 @@ class Engine:
         generation = self._generation
         try:
             served = self._serve(count, turn)
+        except Exception as error:  # not a rule: its effects could not be performed whole
+            self.host.crashed(0, turn, error)
+            self._fail(Outcome.FAILED, f"internal error: {type(error).__name__}")
+            return
         finally:
             self._turn = None
         if generation != self._generation:
@@ -324,7 +329,11 @@ class Engine:
         behaviour = self.behaviours[cell.kind]
         state = behaviour.new(cell.key)
         self.host.adopt(cell.key, state)
-        behaviour.fill(state, rows)
+        try:
+            behaviour.fill(state, rows)
+        except Exception as error:
+            self._rest(cell, rows, error)
+            return
         cell.state = state
         cell.alarm_us = NEVER
         if state.alarm_us < NEVER:
@@ -334,6 +343,13 @@ class Engine:
 
     def _need(self, cell: Cell, message: Any, wants: Sequence[Want], turn: Turn) -> None:
         """A rule lacks facts: read them, then run the rule again. Nothing was changed."""
+        if cell.needy is not message:
+            cell.needy, cell.needs = message, 0
+        cell.needs += 1
+        if cell.needs > NEEDS_MAX:
+            cell.needy = None
+            self._crash(cell, message, RuntimeError(f"asked for facts {NEEDS_MAX} times"), turn)
+            return
         if cell.batch > self.committed and not all(want.settled for want in wants):
             cell.status = WAITING
             self._park(cell, message, first=True)
@@ -350,8 +366,12 @@ class Engine:
             if isinstance(answers, Exception):
                 self._fail(Outcome.FAILED, str(answers))
                 return
-            for want, answer in zip(wants, answers, strict=True):
-                behaviour.attach(state, want, answer)
+            try:
+                for want, answer in zip(wants, answers, strict=True):
+                    behaviour.attach(state, want, answer)
+            except Exception as error:
+                self._crash(cell, message, error, turn)
+                return
             cell.status = READY
             if not inline:
                 self._resume(cell)
@@ -391,13 +411,24 @@ class Engine:
         if crashes.too_many(
             turn.mono_us, limits.restart_intensity, int(limits.restart_window_s * 1e6)
         ):
-            self.counts["actors_paused"] += 1
-            cell.status = PAUSED
-            self._call_later_us(
-                int(limits.restart_pause_s * 1e6), lambda: self._when_committed(cell)
-            )
+            self._pause(cell)
         else:
             self._when_committed(cell)
+
+    def _rest(self, cell: Cell, rows: object, error: BaseException) -> None:
+        """Its rows cannot be understood: its messages wait, everybody else goes on."""
+        self.counts["crashes"] += 1
+        self.host.crashed(cell.key, rows, error)
+        self._pause(cell)
+
+    def _pause(self, cell: Cell) -> None:
+        self.counts["actors_paused"] += 1
+        cell.status = PAUSED
+        pause_us = int(self.limits.restart_pause_s * 1e6)
+        generation = self._generation
+        self._call_later_us(
+            pause_us, lambda: self._when_committed(cell) if generation == self._generation else None
+        )
 
     def _when_committed(self, cell: Cell) -> None:
         if cell.batch > self.committed:

@@ -1,0 +1,88 @@
+"""The configuration: every key has a default and a line in the documentation; every mistake
+is named with its key.
+"""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from whimbrel.node.config import Config, ConfigError, load_config
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def read(tmp_path: Path, text: str) -> Config:
+    file = tmp_path / "whimbrel.toml"
+    file.write_text(text)
+    return load_config(file)
+
+
+def test_without_a_file_everything_has_a_default() -> None:
+    assert load_config(None) == Config()
+
+
+def test_an_empty_file_is_the_same(tmp_path: Path) -> None:
+    assert read(tmp_path, "") == Config()
+
+
+def test_every_key_can_be_written_as_it_is_by_default(tmp_path: Path) -> None:
+    """What is shown as default is accepted as a value."""
+    lines = []
+    tables = []
+    for name in Config.__struct_fields__:
+        value = getattr(Config(), name)
+        if isinstance(value, msgspec.Struct):
+            tables.append(f"[{name}]")
+            tables += [
+                f"{key} = {msgspec.json.encode(getattr(value, key)).decode()}"
+                for key in value.__struct_fields__
+                if not isinstance(getattr(value, key), dict)
+            ]
+        else:
+            lines.append(f"{name} = {msgspec.json.encode(value).decode()}")
+    assert read(tmp_path, "\n".join(lines + tables)) == Config()
+
+
+def test_every_key_stands_on_the_page() -> None:
+    page = PAGE.read_text()
+    for name in Config.__struct_fields__:
+        assert name in page
+        value = getattr(Config(), name)
+        if isinstance(value, msgspec.Struct):
+            for key in value.__struct_fields__:
+                assert f"`{key}`" in page, f"{name}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("nonsense = 1", "nonsense"),
+        ("[listen]\nnative = 'x'", "listen.native"),
+        ("[listen]\nnative = 65536", "listen.native"),
+        ("[listen]\nhttp = -2", "listen.http"),
+        ("[limits]\nframe_bytes_max = 'many'", "limits.frame_bytes_max"),
+        ("[limits]\nretry_first_s = -1.0", "limits.retry_first_s"),
+        ("[limits]\nmailbox_max = 0", "limits.mailbox_max"),
+        ("[tls]\nkey = 'a'", "tls"),
+        ("[log]\nformat = 'xml'", "log.format"),
+        ("[log]\nlevel = ''", "log.level"),
+        ("[sms]\nsender = 5", "sms.sender"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
+        read(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("data", [b"domain = ", b"\xff\xfe", b"[a\n"])
+def test_what_is_not_toml_is_named(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "whimbrel.toml"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError, match="TOML"):
+        load_config(file)
