@@ -4,6 +4,9 @@ It turns wire messages into messages to the account's actor, and answers into fr
 order. DELIVERY.md "Device -> actor": it keeps unanswered submits (bounded, then it stops
 reading), repeats them with back-off, attaches again when its actor lost its memory, and
 forwards items without gap or repetition. Laws 2, 3 and 5.
+
+One class, longer than others here: hello, commands, answers and time-outs share one small set
+of fields, and each is a few lines; apart they would only hand the same object to each other.
 """
 
 import secrets
