@@ -194,6 +194,18 @@ def a_trimmed_inbox_is_announced_to_those_who_were_away() -> None:
     check_memory(world)
 
 
+def marks_that_wait_are_one_item_a_peer() -> None:
+    world, alice, bob = two()
+    alice.disconnect()
+    for n in range(10):
+        alice.connect()
+        alice.auto_confirm = False
+        alice.say("bob", f"m{n}")
+        alice.disconnect()
+    check_memory(world)
+    check(2, "nothing is lost", len(bob.texts()) == 10, f"{len(bob.texts())} of 10 came")
+
+
 SCENES: dict[str, Callable[[], None]] = {
     scene.__name__: scene
     for scene in (
@@ -209,5 +221,6 @@ SCENES: dict[str, Callable[[], None]] = {
         what_the_edge_found_unfit_uses_its_number_up,
         a_device_that_was_away_gets_the_copies,
         a_trimmed_inbox_is_announced_to_those_who_were_away,
+        marks_that_wait_are_one_item_a_peer,
     )
 }

@@ -776,6 +776,26 @@ BOUNDED = (
         (Edit(Engine._fail, "self.host.failed(outcome, reason, releases)", "pass"),),
     ),
     Mutant(
+        "every-mark-an-item",
+        5,
+        "an older receipt that waits for a device is not replaced by the newer one",
+        "marks_that_wait_are_one_item_a_peer",
+        (Edit(receipts.show_receipt, "if pair.receipt_q > floor_of(user):", "if False:"),),
+    ),
+    Mutant(
+        "receipt-never-acknowledged",
+        5,
+        "an acknowledged receipt is still owed",
+        RANDOM,
+        (
+            Edit(
+                receipts.on_receipt_ack,
+                "pair.acked_delivered_id = max(pair.acked_delivered_id, m.delivered_id)",
+                "pass",
+            ),
+        ),
+    ),
+    Mutant(
         "any-number-of-devices",
         5,
         "an account links any number of devices",
@@ -882,6 +902,20 @@ OWNER = (
         "a new registration leaves the old device and its key",
         "test_a_new_registration_ends_the_old_session_and_its_key",
         (Edit(devices.on_register, "user.devices.clear()", "pass"),),
+    ),
+    Mutant(
+        "key-outlives-its-device",
+        6,
+        "an unlinked device is still on the disk",
+        "an_unlinked_device_holds_nothing_back",
+        (
+            Edit(
+                devices.on_unlink,
+                "effects.append(DeviceGone(user.number, m.gone))",
+                "pass",
+            ),
+        ),
+        seen_by=2,
     ),
     Mutant(
         "older-session-attaches",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.laws.play import LawPlay
-from tests.laws.witness import Witness, check
+from tests.laws.witness import Witness, check, check_memory
 from tests.world import Phone, World, hash_of
 from whimbrel.domain import answers as a
 from whimbrel.domain import messages as m
@@ -271,6 +271,8 @@ def an_unlinked_device_holds_nothing_back() -> None:
     bob.tell(m.Unlink(bob.device, bob.session, done.device))
     world.run()
     check(4, "what all have confirmed is wiped", not bodies(world), f"left: {bodies(world)}")
+    check_memory(world)
+    world.boot()
     tablet = Phone(world, "bob", done.device, "tablet")
     refused = isinstance(tablet.connect(), a.Rejected)
     check(6, "a key ends with its device", refused, "an unlinked device logged in")
@@ -287,6 +289,7 @@ def a_deleted_account_leaves_no_body() -> None:
     check(4, "no body is left", bodies(world) == [b"open"], f"left: {bodies(world)}")
     world.ask(alice.number, m.RemoveAccount)
     check(4, "no body is left", not bodies(world), f"left: {bodies(world)}")
+    check_memory(world)
 
 
 # ---- law 5: bounded ------------------------------------------------------------------------------

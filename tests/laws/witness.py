@@ -121,8 +121,7 @@ class Witness:
                 continue
             for att in cell.state.attached.values():
                 count = len(att.flights)
-                # A window of less than four items is passed by one: a quarter of it is none.
-                holds = count <= limits.window_items_max + (limits.window_items_max < 4)
+                holds = count <= limits.window_items_max
                 check(5, "the window holds", holds, f"{count} items are unconfirmed")
             for pair in cell.state.pairs.values():
                 tried = sum(1 for entry in pair.open.values() if entry.attempts)
@@ -164,6 +163,14 @@ PAIR = (
 
 def check_memory(world: World) -> None:
     """At rest, what an actor knows is what it would know if it were loaded again."""
+    tables = world.disk.tables
+    for account in tables.accounts.values():
+        kinds = [(row.kind, row.peer) for row in tables.inbox.get(account.id, {}).values()]
+        count = sum(1 for kind, _ in kinds if kind == MESSAGE)
+        true = account.waiting == count
+        check(5, "the inbox is counted", true, f"{account.waiting} counted, {count} wait")
+        marks = [peer for kind, peer in kinds if kind == RECEIPT]
+        check(5, "one receipt a peer", len(marks) == len(set(marks)), f"{len(marks)} receipts wait")
     for cell in world.engine.cells.values():
         known = cell.state
         if not isinstance(known, User):

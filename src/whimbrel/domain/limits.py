@@ -41,7 +41,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     retry_max_s: float = 300.0
     deliver_deadline_s: int = 30 * 86_400
     deadline_grace_s: int = 3_600  # the sender gives up this long after the deadline
-    ring_max: int = 64  # refusals remembered per pair
     # inbox and ledger
     inbox_messages_max: int = 10_000
     trim_slice: int = 100  # messages trimmed at once when the cap is met

@@ -140,7 +140,7 @@ def pump(user: User, att: Attachment, turn: Turn) -> list[Effect]:
     limits = turn.limits
     room = limits.window_items_max - len(att.flights)
     room_bytes = limits.window_bytes_max - att.bytes
-    if att.flights and (room < limits.window_items_max // 4 or room_bytes <= 0):
+    if att.flights and (room < max(1, limits.window_items_max // 4) or room_bytes <= 0):
         return []
     att.reading = True
     return [
