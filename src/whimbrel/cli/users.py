@@ -18,7 +18,6 @@ from whimbrel.cli.spoken import run, spoken
 from whimbrel.client import ClientError
 from whimbrel.domain.errors import BadAddress, Refused, Unready
 from whimbrel.domain.ids import parse_address
-from whimbrel.node import offline as folder
 
 TIMEOUT_S = 20.0
 
@@ -27,12 +26,6 @@ DataOption = Annotated[
     Path, typer.Option("--data", "-d", help="The server's data folder.", file_okay=False)
 ]
 DEFAULT_DATA = Path("whimbrel-data")
-OFFLINE: dict[str, Callable[..., Any]] = {
-    "add": folder.add,
-    "list_": folder.list_,
-    "delete": folder.delete,
-    "reset": folder.reset,
-}
 
 
 class Admin(msgspec.Struct):
@@ -132,7 +125,9 @@ def _ask(data: Path, method: str, path: str, offline: str, address: str) -> Any:
             pass  # it does not run any more: the file is a leftover
     if not data.is_dir():
         raise ClientError(f"there is no data folder {data}; name it with --data")
-    action = OFFLINE[offline]
+    from whimbrel.node import offline as folder  # a chat does not pay for the server's code
+
+    action: Callable[..., Any] = getattr(folder, offline)
     try:
         return action(data, address) if address else action(data)
     except (Refused, Unready) as error:
