@@ -213,14 +213,14 @@ class Phone:
         if self.session:
             self.world.sessions.close(self.session)
         self.session = self.world.sessions.open(self)
-        hello = m.Hello(self.device, self.session, 0, hash_of(self.key), self.last, self.era)
+        hello = m.Hello(self.device, self.session, hash_of(self.key), self.last, self.era)
         assert self.tell(hello)
         before = len(self.heard)
         self.world.run()
         return self.heard[before]
 
     def attach(self) -> None:
-        self.tell(m.Attach(self.device, self.session, 0, self.ordinal, self.last, self.last))
+        self.tell(m.Attach(self.device, self.session, self.ordinal, self.last, self.last))
 
     def disconnect(self) -> None:
         self.world.sessions.close(self.session)

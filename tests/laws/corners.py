@@ -111,7 +111,7 @@ def items_nobody_confirms_are_sent_again() -> None:
 def an_older_session_cannot_come_back() -> None:
     """A replaced session that attaches late is told so, and takes nothing from the new one."""
     world, alice, bob = two()
-    old = m.Attach(bob.device, world.sessions.open(bob), 0, bob.ordinal, 0, 0)
+    old = m.Attach(bob.device, world.sessions.open(bob), bob.ordinal, 0, 0)
     bob.session = 0
     bob.connect()
     before = len(bob.heard)

@@ -115,8 +115,8 @@ DURABLE = (
         (
             Edit(
                 submit.on_submit,
-                "return _repeat_answer(user, m, att.node)",
-                "return [Push(att.node, m.session, Stored(c, device.last_id))]",
+                "return _repeat_answer(user, m)",
+                "return [Push(m.session, Stored(c, device.last_id))]",
             ),
             Edit(
                 Engine._run,

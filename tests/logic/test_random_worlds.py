@@ -71,7 +71,7 @@ class Actor(Phone):
         self.say_hello()
 
     def say_hello(self) -> None:
-        self.tell(m.Hello(self.device, self.session, 0, hash_of(self.key), self.last, self.era))
+        self.tell(m.Hello(self.device, self.session, hash_of(self.key), self.last, self.era))
 
     def go_offline(self, politely: bool) -> None:
         if self.session:

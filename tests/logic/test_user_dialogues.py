@@ -263,7 +263,7 @@ def test_messages_that_arrive_while_a_backlog_is_streamed_keep_the_order() -> No
         alice.submit("bob", f"m{n}")
     world.run()
     bob.session = world.sessions.open(bob)
-    bob.tell(m.Hello(bob.device, bob.session, 0, world_hash(bob.key), 0, 0))
+    bob.tell(m.Hello(bob.device, bob.session, world_hash(bob.key), 0, 0))
     for n in range(30, 60):
         world.step()
         alice.submit("bob", f"m{n}")

@@ -19,9 +19,8 @@ class Tell(msgspec.Struct, frozen=True, gc=False):
 
 
 class Push(msgspec.Struct, frozen=True, gc=False):
-    """To a session, after the commit."""
+    """To a session, after the commit. Its number says on which node it lives."""
 
-    node: int
     session: int
     answer: ToSession
 

@@ -13,6 +13,7 @@ from whimbrel.domain.errors import BadAddress
 
 SHARDS = 4096
 ADDRESS_CHARS_MAX = 64
+NODES_MAX = 1024  # a session's number says on which node it lives
 ACTOR_DESK = 1  # the sign-up desk; account numbers are never that small
 ACCOUNT_MIN = 1 << 20
 
@@ -44,6 +45,10 @@ def account_number(address: str) -> int:
 def shard_of(account: int) -> int:
     """0..4095; ownership is leased by shard."""
     return account % SHARDS
+
+
+def node_of(session: int) -> int:
+    return session % NODES_MAX
 
 
 def next_id(now_us: int, last: int) -> int:

@@ -27,7 +27,6 @@ class Hello(ToActor, frozen=True):
     request: ClassVar[bool] = True
     device: int
     session: int
-    node: int
     key_hash: bytes
     last: int
     era: int = 0  # the era `last` belongs to
@@ -41,7 +40,6 @@ class Attach(ToActor, frozen=True):
 
     device: int
     session: int
-    node: int
     ordinal: int
     last: int
     confirmed: int

@@ -66,6 +66,24 @@ class Router(Protocol):
         ...
 
 
+class Cluster(Protocol):
+    """Other nodes, as the interpreter sees them. What is handed over may be lost on the way,
+    come twice or late: actors and sessions repeat whatever matters until it is answered.
+    """
+
+    def owns(self, account: int) -> bool:
+        """Does this account's actor live here, as far as this node knows?"""
+        ...
+
+    def tell(self, account: int, message: ToActor) -> None:
+        """To the node that owns the account."""
+        ...
+
+    def push(self, session: int, answer: ToSession) -> None:
+        """To the node where the session lives."""
+        ...
+
+
 class SessionSink(Protocol):
     """What the inside sees of a session."""
 

@@ -135,17 +135,15 @@ class Attachment:
         "device",
         "ended",
         "flights",
-        "node",
         "ordinal",
         "reading",
         "sent",
         "session",
     )
 
-    def __init__(self, device: int, session: int, node: int, ordinal: int, cursor: int) -> None:
+    def __init__(self, device: int, session: int, ordinal: int, cursor: int) -> None:
         self.device = device
         self.session = session
-        self.node = node
         self.ordinal = ordinal
         self.base = cursor  # flights know every item in (base, cursor]
         self.cursor = cursor  # all rows up to here were sent, or are gone

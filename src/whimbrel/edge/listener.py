@@ -13,6 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from whimbrel.domain.errors import ShuttingDown, TooManyConnections
+from whimbrel.domain.ids import NODES_MAX
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Clock, Router
 from whimbrel.edge.session import Numbers, Session
@@ -172,7 +173,9 @@ class Listener:
         self.now_s = self._clock.monotonic_us() / 1e6
         self._part = (self._part + 1) % SWEEP_PARTS
         part = self._part
-        for number in [number for number in self._sessions if number % SWEEP_PARTS == part]:
+        for number in [
+            number for number in self._sessions if number // NODES_MAX % SWEEP_PARTS == part
+        ]:
             session = self._sessions.get(number)
             if session is not None:
                 session.sweep()

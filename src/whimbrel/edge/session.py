@@ -274,7 +274,7 @@ class Session:
         self._device = hello.device
         self._last = hello.last
         key_hash = sha256(hello.key.encode()).digest()
-        self._hello = m.Hello(hello.device, self.number, 0, key_hash, hello.last, hello.era)
+        self._hello = m.Hello(hello.device, self.number, key_hash, hello.last, hello.era)
         self._resend_s = edge.now_s + edge.limits.resend_first_s
         self._waits_for_welcome = True
         self._tell(self._hello)
@@ -497,9 +497,7 @@ class Session:
             return
         self._attach_s = self._edge.now_s + self._edge.limits.reattach_s
         self._backlog.clear()  # all of it is repeated here, or harmless to lose
-        self._tell(
-            m.Attach(self._device, self.number, 0, self._ordinal, self._last, self._confirmed)
-        )
+        self._tell(m.Attach(self._device, self.number, self._ordinal, self._last, self._confirmed))
         for message in self._open.values():
             self._tell(message)
         self._work()
@@ -527,7 +525,7 @@ class Session:
             self._attach_delay_s = ATTACH_FIRST_S
             self._attach_s = now_s + limits.reattach_s
             self._tell(
-                m.Attach(self._device, self.number, 0, self._ordinal, self._last, self._confirmed)
+                m.Attach(self._device, self.number, self._ordinal, self._last, self._confirmed)
             )
         silent_s = now_s - self.heard_s
         if silent_s > limits.idle_timeout_s:

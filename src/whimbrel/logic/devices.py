@@ -45,11 +45,11 @@ from whimbrel.logic.stream import pump
 def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
     device = user.devices.get(m.device)
     if device is None or not compare_digest(device.key_hash, m.key_hash):
-        return [Push(m.node, m.session, Rejected(NotAuthorized.code))]
+        return [Push(m.session, Rejected(NotAuthorized.code))]
     effects: list[Effect] = []
     old = user.attached.get(m.device)
     if old is not None and old.session != m.session:
-        effects.append(Push(old.node, old.session, Gone(Replaced.code)))
+        effects.append(Push(old.session, Gone(Replaced.code)))
     # The session's own number where possible: a hello that is repeated changes nothing.
     if m.session != device.ordinal:
         device.ordinal = max(device.ordinal + 1, m.session)
@@ -57,13 +57,12 @@ def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
     start = device.confirmed
     if m.era == turn.era and start < m.last <= user.tail:
         start = m.last  # the device has these; it repeats its confirm after the welcome
-    att = Attachment(m.device, m.session, m.node, device.ordinal, start)
+    att = Attachment(m.device, m.session, device.ordinal, start)
     was_online = bool(user.attached)
     user.attached[m.device] = att
     effects.append(device_row(user, device))
     effects.append(
         Push(
-            m.node,
             m.session,
             Welcome(
                 user.address,
@@ -86,14 +85,14 @@ def on_attach(user: User, m: Attach, turn: Turn) -> list[Effect]:
     """The session outlived the actor's memory: it says where it stands and goes on."""
     device = user.devices.get(m.device)
     if device is None or m.ordinal < device.ordinal:
-        return [Push(m.node, m.session, Gone(Replaced.code))]
+        return [Push(m.session, Gone(Replaced.code))]
     att = user.attached.get(m.device)
     if att is not None and att.session == m.session:
         if m.confirmed > device.confirmed:
             return [Tell(user.number, Confirm(m.device, m.session, m.confirmed))]
         return []  # the regular repetition: nothing was lost
     start = max(device.confirmed, min(m.last, user.tail))
-    att = Attachment(m.device, m.session, m.node, m.ordinal, start)
+    att = Attachment(m.device, m.session, m.ordinal, start)
     user.attached[m.device] = att
     effects: list[Effect] = []
     if m.confirmed > device.confirmed:
@@ -129,7 +128,7 @@ def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
     effects: list[Effect] = []
     start = floor_of(user)
     for att in user.attached.values():
-        effects.append(Push(att.node, att.session, Gone(Replaced.code)))
+        effects.append(Push(att.session, Gone(Replaced.code)))
     user.attached.clear()
     effects += [DeviceGone(user.number, number) for number in user.devices]
     user.devices.clear()
@@ -150,9 +149,9 @@ def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
 def on_link(user: User, m: Link, turn: Turn) -> list[Effect]:
     """A further device: it gets everything that still waits for any device."""
     if m.device not in user.devices:
-        return [Push(turn.node, m.session, Gone(Replaced.code))]
+        return [Push(m.session, Gone(Replaced.code))]
     if len(user.devices) >= turn.limits.devices_max:
-        return [Push(turn.node, m.session, LinkDone(m.tag, 0, Busy.code))]
+        return [Push(m.session, LinkDone(m.tag, 0, Busy.code))]
     user.last_device += 1
     device = Device(user.last_device, m.key_hash, m.name)
     device.confirmed = floor_of(user)
@@ -160,17 +159,17 @@ def on_link(user: User, m: Link, turn: Turn) -> list[Effect]:
     return [
         account_row(user),
         device_row(user, device),
-        Push(turn.node, m.session, LinkDone(m.tag, device.number)),
+        Push(m.session, LinkDone(m.tag, device.number)),
     ]
 
 
 def on_unlink(user: User, m: Unlink, turn: Turn) -> list[Effect]:
     """Remove another device; what only it had not confirmed is wiped."""
     if m.device not in user.devices:
-        return [Push(turn.node, m.session, Gone(Replaced.code))]
+        return [Push(m.session, Gone(Replaced.code))]
     gone = user.devices.get(m.gone)
     if gone is None or m.gone == m.device:
-        return [Push(turn.node, m.session, UnlinkDone(m.gone, NotFound.code))]
+        return [Push(m.session, UnlinkDone(m.gone, NotFound.code))]
     old = floor_of(user)
     new = min(device.confirmed for device in user.devices.values() if device is not gone)
     effects: list[Effect] = []
@@ -185,10 +184,10 @@ def on_unlink(user: User, m: Unlink, turn: Turn) -> list[Effect]:
     del user.devices[m.gone]
     att = user.attached.pop(m.gone, None)
     if att is not None:
-        effects.append(Push(att.node, att.session, Gone(Replaced.code)))
+        effects.append(Push(att.session, Gone(Replaced.code)))
     effects.append(DeviceGone(user.number, m.gone))
     effects.append(account_row(user))
-    effects.append(Push(turn.node, m.session, UnlinkDone(m.gone)))
+    effects.append(Push(m.session, UnlinkDone(m.gone)))
     return effects
 
 
@@ -197,7 +196,7 @@ def on_remove(user: User, m: RemoveAccount, turn: Turn) -> list[Effect]:
     if not user.exists:
         return [Reply(m.reply, Removed(NotFound.code))]
     effects: list[Effect] = [
-        Push(att.node, att.session, Gone(Replaced.code)) for att in user.attached.values()
+        Push(att.session, Gone(Replaced.code)) for att in user.attached.values()
     ]
     user.attached.clear()
     effects += [DeviceGone(user.number, number) for number in user.devices]

@@ -149,7 +149,7 @@ def floor_of(user: User) -> int:
 
 
 def push_all(user: User, answer: ToSession) -> list[Effect]:
-    return [Push(att.node, att.session, answer) for att in user.attached.values()]
+    return [Push(att.session, answer) for att in user.attached.values()]
 
 
 def push_item(
@@ -170,7 +170,7 @@ def push_item(
                 or att.bytes + size > limits.window_bytes_max
             ):
                 continue
-            effects.append(Push(att.node, att.session, for_device(item, att)))
+            effects.append(Push(att.session, for_device(item, att)))
             fly(user, att, item, peer, size, turn)
 
 

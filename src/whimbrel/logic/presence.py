@@ -78,10 +78,10 @@ def on_peer_presence(user: User, m: PeerPresence, turn: Turn) -> list[Effect]:
 def on_block(user: User, m: Block, turn: Turn) -> list[Effect]:
     """Refuse, or accept again, what a peer sends. Also for addresses that nobody has yet."""
     if m.device not in user.devices:
-        return [Push(turn.node, m.session, Gone("replaced"))]
+        return [Push(m.session, Gone("replaced"))]
     pair = pair_of(user, m.peer)
     pair.blocked = m.on
     pair.address = pair.address or m.to
     if m.on:
         user.watchers.pop(m.peer, None)
-    return [pair_row(user, pair), Push(turn.node, m.session, BlockDone(m.to, m.on))]
+    return [pair_row(user, pair), Push(m.session, BlockDone(m.to, m.on))]

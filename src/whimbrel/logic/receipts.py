@@ -38,13 +38,13 @@ from whimbrel.logic.pairs import (
 def on_mark_read(user: User, m: MarkRead, turn: Turn) -> list[Effect]:
     """A device says its person has read up to a message; only what was delivered counts."""
     if m.device not in user.devices:
-        return [Push(turn.node, m.session, Gone("replaced"))]
+        return [Push(m.session, Gone("replaced"))]
     att = user.attached.get(m.device)
     if att is None or att.session != m.session:
-        return [Push(turn.node, m.session, UnknownSession())]
+        return [Push(m.session, UnknownSession())]
     pair = pair_of(user, m.peer)
     if not pair.stored_id:
-        return [Push(att.node, m.session, CommandRefused("read", UnknownRecipient.code))]
+        return [Push(m.session, CommandRefused("read", UnknownRecipient.code))]
     effects: list[Effect] = []
     upto = min(m.id, pair.delivered_id)
     if upto > pair.read_id:
@@ -52,7 +52,7 @@ def on_mark_read(user: User, m: MarkRead, turn: Turn) -> list[Effect]:
         effects.append(pair_row(user, pair))
         send_receipt(user, pair, turn, effects)
     # The mark as it stands: a read that overtook its confirm has to be said again.
-    effects.append(Push(att.node, m.session, ReadDone(m.to, pair.read_id)))
+    effects.append(Push(m.session, ReadDone(m.to, pair.read_id)))
     return effects
 
 

@@ -35,14 +35,14 @@ def on_confirm(user: User, m: Confirm, turn: Turn) -> list[Effect]:
     """Cumulative: everything up to q is stored and shown on this device."""
     device = user.devices.get(m.device)
     if device is None:
-        return [Push(turn.node, m.session, Gone("replaced"))]
+        return [Push(m.session, Gone("replaced"))]
     att = user.attached.get(m.device)
     if att is None or att.session != m.session:
-        return [Push(turn.node, m.session, UnknownSession())]
+        return [Push(m.session, UnknownSession())]
     if m.q <= device.confirmed:
         return []
     if m.q > user.tail:
-        return [Push(att.node, m.session, Rejected(BadConfirm.code))]
+        return [Push(m.session, Rejected(BadConfirm.code))]
     effects: list[Effect] = []
     upto = _confirm(user, device, att, m.q, turn, effects)
     if upto < m.q:  # a long confirm from before this session: the rest in the next turn
@@ -136,7 +136,7 @@ def pump(user: User, att: Attachment, turn: Turn) -> list[Effect]:
         if att.ended:
             return []
         att.ended = True
-        return [Push(att.node, att.session, EndOfQueue(att.cursor))]
+        return [Push(att.session, EndOfQueue(att.cursor))]
     limits = turn.limits
     room = limits.window_items_max - len(att.flights)
     room_bytes = limits.window_bytes_max - att.bytes
@@ -171,7 +171,7 @@ def on_inbox_read(user: User, m: InboxRead, turn: Turn) -> list[Effect]:
                 row.code,
                 row.body,
             )
-            effects.append(Push(att.node, att.session, for_device(item, att)))
+            effects.append(Push(att.session, for_device(item, att)))
             size = ITEM_OVERHEAD_BYTES + (len(row.body) if row.body else 0)
             fly(user, att, item, row.peer, size, turn)
         if m.upto > att.cursor:
@@ -185,7 +185,7 @@ def on_rewind(user: User, m: Rewind, turn: Turn) -> list[Effect]:
     device = user.devices.get(m.device)
     att = user.attached.get(m.device)
     if device is None or att is None or att.session != m.session:
-        return [Push(turn.node, m.session, UnknownSession())]
+        return [Push(m.session, UnknownSession())]
     rewind(device, att, max(m.last, device.confirmed))
     return pump(user, att, turn)
 

@@ -53,28 +53,28 @@ HOUR_US = 3_600_000_000
 def on_submit(user: User, m: Submit, turn: Turn) -> list[Effect]:
     device = user.devices.get(m.device)
     if device is None:
-        return [Push(turn.node, m.session, Gone("replaced"))]
+        return [Push(m.session, Gone("replaced"))]
     att = user.attached.get(m.device)
     if att is None or att.session != m.session:
-        return [Push(turn.node, m.session, UnknownSession())]
+        return [Push(m.session, UnknownSession())]
     c = m.c
     if c <= device.submitted:
-        return _repeat_answer(user, m, att.node)
+        return _repeat_answer(user, m)
     if c > device.submitted + 1:
-        return [Push(att.node, m.session, SubmitRefused(c, GAP, device.submitted + 1))]
+        return [Push(m.session, SubmitRefused(c, GAP, device.submitted + 1))]
     if m.refused:
         refusal: list[Effect] = []
         _refuse(user, device, m, m.refused, turn, refusal)
         return refusal
     pair = pair_of(user, m.peer)
     if user.open_count >= turn.limits.open_per_account_max:
-        return [Push(att.node, m.session, SubmitRefused(c, Busy.code, 0, 1))]
+        return [Push(m.session, SubmitRefused(c, Busy.code, 0, 1))]
     effects: list[Effect] = []
     if not pair.wrote or not pair.exists or pair.address != m.to:
         if not pair.stored_id:  # whoever wrote to us first tells us nothing new by existing
             wait_s = _count_contact(user, turn)
             if wait_s:
-                return [Push(att.node, m.session, SubmitRefused(c, RateLimited.code, 0, wait_s))]
+                return [Push(m.session, SubmitRefused(c, RateLimited.code, 0, wait_s))]
             effects.append(account_row(user))
         if not pair.exists or pair.address != m.to:
             del user.pairs[m.peer]  # looked up anew next time
@@ -99,7 +99,7 @@ def _accept(
         SentRow(user.number, id, m.peer, m.device, m.c, m.hash, OPEN, "", now, 0, 0, 0, 0, m.body)
     )
     effects.append(device_row(user, device))
-    effects.append(Push(turn.node, m.session, Stored(m.c, id)))
+    effects.append(Push(m.session, Stored(m.c, id)))
     if len(user.devices) > 1:
         _copy(user, m, id, turn, effects)
     entry = Open(id, m.device, m.c, m.body, now)
@@ -267,7 +267,7 @@ def _copy(user: User, m: Submit, id: int, turn: Turn, effects: list[Effect]) -> 
     push_item(user, item, m.peer, before, turn, effects)
 
 
-def _repeat_answer(user: User, m: Submit, node: int) -> list[Effect]:
+def _repeat_answer(user: User, m: Submit) -> list[Effect]:
     """c was used before: the answer its row gives, if it is the same message."""
     want = SentWant(user.number, m.device, m.c)
     if want not in user.loaded:
@@ -275,12 +275,12 @@ def _repeat_answer(user: User, m: Submit, node: int) -> list[Effect]:
     row = user.loaded[want]
     user.loaded.clear()
     if not isinstance(row, SentRow):
-        return [Push(node, m.session, SubmitRefused(m.c, TOO_OLD))]
+        return [Push(m.session, SubmitRefused(m.c, TOO_OLD))]
     if row.hash != m.hash:
-        return [Push(node, m.session, SubmitRefused(m.c, NUMBER_USED))]
+        return [Push(m.session, SubmitRefused(m.c, NUMBER_USED))]
     if row.state == REFUSED and row.final_us == row.accepted_us:  # told at submit, not later
-        return [Push(node, m.session, SubmitRefused(m.c, row.code))]
-    return [Push(node, m.session, Stored(m.c, row.id))]
+        return [Push(m.session, SubmitRefused(m.c, row.code))]
+    return [Push(m.session, Stored(m.c, row.id))]
 
 
 def _refuse(
@@ -297,7 +297,7 @@ def _refuse(
         )
     )
     effects.append(device_row(user, device))
-    effects.append(Push(turn.node, m.session, SubmitRefused(m.c, code)))
+    effects.append(Push(m.session, SubmitRefused(m.c, code)))
 
 
 def refuse_poison(user: User, m: Submit, turn: Turn) -> list[Effect]:

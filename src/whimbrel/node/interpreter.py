@@ -17,7 +17,7 @@ from whimbrel.domain.batch import ADD, Batch
 from whimbrel.domain.effects import Note, Push, ReadInbox, Reply, SendPin, Tell
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.messages import Alarm, InboxRead
-from whimbrel.domain.ports import Clock, Outcome
+from whimbrel.domain.ports import Clock, Cluster, Outcome
 from whimbrel.domain.rows import DeadLetterRow
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import User
@@ -40,26 +40,26 @@ class Interpreter:
         clock: Clock,
         era: int,
         send_pin: Callable[[str, str], None],
-        node: int = 0,
         adopt: Callable[[Any], None] | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self.sessions = sessions
         self.limits = limits
         self.clock = clock
         self.era = era
-        self.node = node
         self.engine: Engine | None = None  # set by assemble, once
         self.counts: Counter[str] = Counter()
         self.trouble = ""  # why the node is not ready
         self.replies: dict[int, Callable[[ToSession | None], None]] = {}
         self._send_pin = send_pin
         self._adopt = adopt
+        self._cluster = cluster  # None: every actor and every session lives here
 
     # ---- gathering -----------------------------------------------------------------------
 
     def begin_turn(self) -> Turn:
         clock = self.clock
-        return Turn(clock.now_us(), clock.monotonic_us(), self.limits, self.era, self.node)
+        return Turn(clock.now_us(), clock.monotonic_us(), self.limits, self.era)
 
     def new_batch(self, number: int) -> Batch:
         return Batch(number)
@@ -77,6 +77,7 @@ class Interpreter:
     def perform(self, key: int, effects: list[Any], batch: Batch, releases: list[Any]) -> None:
         engine = self.engine
         assert engine is not None
+        cluster = self._cluster
         reads: list[ReadInbox] | None = None
         for effect in effects:
             kind = type(effect)
@@ -85,7 +86,10 @@ class Interpreter:
                 add(batch, effect)
                 batch.rows += 1
             elif kind is Tell:
-                engine.tell(effect.to, effect.message)
+                if cluster is None or cluster.owns(effect.to):
+                    engine.tell(effect.to, effect.message)
+                else:
+                    releases.append(effect)
             elif kind is Push or kind is Reply or kind is SendPin:
                 releases.append(effect)
             elif kind is Note:
@@ -121,8 +125,13 @@ class Interpreter:
                 if sink is not None:
                     sink.deliver(effect.answer)
                     woken[effect.session] = sink
+                elif self._cluster is not None:
+                    self._cluster.push(effect.session, effect.answer)
             elif type(effect) is Reply:
                 self._reply(effect.reply, effect.answer)
+            elif type(effect) is Tell:
+                assert self._cluster is not None
+                self._cluster.tell(effect.to, effect.message)
             else:
                 self._send_pin(effect.number, effect.pin)
         for sink in woken.values():
@@ -144,6 +153,8 @@ class Interpreter:
             if sink is not None:
                 sink.deliver(UnknownSession())
                 sink.flush()
+            elif self._cluster is not None:
+                self._cluster.push(att.session, UnknownSession())
 
     def crashed(self, key: int, message: Any, error: BaseException) -> None:
         """Our bug: the stack goes to the log, without values (bodies are values)."""

@@ -7,6 +7,7 @@ and its sessions attach again.
 
 from itertools import count
 
+from whimbrel.domain.ids import NODES_MAX
 from whimbrel.domain.ports import SessionSink
 from whimbrel.domain.user import Attachment
 
@@ -14,11 +15,11 @@ from whimbrel.domain.user import Attachment
 class Sessions:
     __slots__ = ("_asleep", "_next", "sinks")
 
-    def __init__(self, first: int) -> None:
-        """first: the wall clock in microseconds, so that numbers rise over restarts too."""
+    def __init__(self, now_us: int, node: int = 0) -> None:
+        """now_us: the wall clock, so that numbers rise over restarts and moves too."""
         self.sinks: dict[int, SessionSink] = {}
         self._asleep: dict[int, dict[int, Attachment]] = {}
-        self._next = count(first)
+        self._next = count(now_us * NODES_MAX + node, NODES_MAX)
 
     def open(self, sink: SessionSink) -> int:
         """A number for a new session; never reused, also not after a restart."""

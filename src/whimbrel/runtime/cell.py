@@ -12,6 +12,7 @@ ASLEEP = 1  # the state has to be loaded
 LOADING = 2  # a read is under way; messages are parked
 WAITING = 3  # a batch that holds its rows must be committed before anything is read
 PAUSED = 4  # it crashed too often
+GONE = 5  # another node owns it now; messages to it are dropped, their senders repeat them
 
 
 class Cell:

@@ -23,7 +23,7 @@ from whimbrel.domain.ports import Outcome, Store
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.wants import NotLoaded, Want
 from whimbrel.runtime.behaviour import Behaviours
-from whimbrel.runtime.cell import ASLEEP, LOADING, NEVER, PAUSED, READY, WAITING, Cell
+from whimbrel.runtime.cell import ASLEEP, GONE, LOADING, NEVER, PAUSED, READY, WAITING, Cell
 from whimbrel.runtime.gauges import QueueGauge
 from whimbrel.runtime.supervisor import CrashLog
 from whimbrel.runtime.timers import Timers
@@ -228,6 +228,8 @@ class Engine:
 
     def _dispatch(self, cell: Cell, message: Any, turn: Turn) -> None:
         """A cell that is not ready: wake it if it sleeps, else the message waits its turn."""
+        if cell.status == GONE:
+            return
         if cell.status == ASLEEP:
             self._load([cell], [self.behaviours[cell.kind].want(cell.key, message)])
         if cell.status:
@@ -326,6 +328,8 @@ class Engine:
         self.store.load(wants, done)
 
     def _awake(self, cell: Cell, rows: object) -> None:
+        if cell.status == GONE:
+            return
         behaviour = self.behaviours[cell.kind]
         state = behaviour.new(cell.key)
         self.host.adopt(cell.key, state)
@@ -548,6 +552,19 @@ class Engine:
                 self.host.asleep(cell.key, cell.state)
                 gone += 1
         return gone
+
+    def abandon(self, lost: Callable[[int], bool]) -> None:
+        """Another node owns these actors now: forget them at once and answer nobody.
+
+        What they have written and is not committed yet meets the fence.
+        """
+        for key in [key for key in self.cells if lost(key)]:
+            cell = self.cells.pop(key)
+            cell.status = GONE
+            state, cell.state = cell.state, None
+            cell.parked = None
+            if state is not None:
+                self.host.dropped(key, state)
 
     @property
     def quiet(self) -> bool:
