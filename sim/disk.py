@@ -1,0 +1,138 @@
+"""The shared database: tables, eras, shards with owners and epochs, leases.
+
+The tables and what a batch does to them are those of the production memory store; added are
+what PostgreSQL does for several nodes (DELIVERY.md, takeover): a batch is written only if all
+shards of all actors that ran in it still carry the epochs its node knows.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from sim.time import MS, SECOND
+from whimbrel.domain.batch import Batch
+from whimbrel.domain.ports import Outcome
+from whimbrel.storage.memory import Fate, MemoryDisk, MemoryStore
+
+if TYPE_CHECKING:
+    from sim.node import SimNode
+
+LEASE_US = 10 * SECOND
+FENCED = "another node owns a shard of this batch"
+Done = Callable[[Outcome, str], None]
+
+
+class Shard:
+    __slots__ = ("epoch", "owner")
+
+    def __init__(self) -> None:
+        self.owner = -1
+        self.epoch = 0
+
+
+class SharedDisk(MemoryDisk):
+    """`expires`: of each node's lease, on the database's clock."""
+
+    def __init__(self, shards: int) -> None:
+        super().__init__()
+        self.shards = [Shard() for _ in range(shards)]
+        self.expires: dict[int, int] = {}
+
+    def shard_of(self, account: int) -> int:
+        return account % len(self.shards)
+
+
+class SimStore(MemoryStore):
+    """One node's way to the shared disk. Commits take time, and the end of one is not the
+    moment at which the node hears of it: a crash fits between.
+    """
+
+    def __init__(self, disk: SharedDisk, node: "SimNode", chance: Random, inline: bool) -> None:
+        self.node = node
+        self.chance = chance
+        self.fates: list[Fate] = []  # of the next commits; then they all succeed
+        self.reason = ""  # why the disk is not sound
+        self.hang_us = 0  # how long the next commit takes
+        self.die_after_write = False
+        self.late_writes = True
+        super().__init__(disk, schedule=self._soon, inline=inline, limits=node.limits)
+        self.fate = self._fate
+        self.sound = lambda: self.reason
+
+    def _open(self) -> None:
+        """No epoch of the whole disk: shards have their own."""
+        self.era = self.disk.era
+
+    def _soon(self, call: Callable[[], None]) -> None:
+        delay_us, self.hang_us = self.hang_us, 0
+        self.node.after(delay_us or self.chance.randrange(100, 4 * MS), call)
+
+    def _fate(self, batch: Batch) -> Fate:
+        if not self.node.reaches_database():
+            return Fate.UNKNOWN_LOST
+        return self.fates.pop(0) if self.fates else Fate.COMMIT
+
+    def _end(self, batch: Batch, done: Done, fate: Fate) -> None:
+        if fate is Fate.UNKNOWN_LOST and self.late_writes:
+            self._write_later(batch)
+        outcome, reason = self._write(batch, fate)
+        if outcome is not Outcome.COMMITTED:
+            self._broken = reason
+        else:
+            self.commits += 1
+        if self.die_after_write:
+            self.die_after_write = False
+            self.node.crash("between the write and its answer")
+            return
+        self.node.after(self.chance.randrange(10, 500), lambda: self._told(done, outcome, reason))
+
+    def _write_later(self, batch: Batch) -> None:
+        """MEASURED: a row that is not seen after a lost connection may be committed a second
+        later by the same backend. Only its fence keeps it from contradicting what came since.
+        """
+        disk, node = self.disk, self.node
+        assert isinstance(disk, SharedDisk)
+        numbers = {disk.shard_of(account) for account in batch.touched}
+        known = {number: node.epochs.get(number) for number in numbers}
+
+        def now() -> None:
+            if all(disk.shards[number].epoch == known[number] for number in numbers):
+                disk.tables.apply(batch, self._limits.dead_letters_max)
+                node.world.laws.written(node, batch)
+                node.world.story.add("written late", node.number, batch.number)
+
+        if not self._broken and node.holds(batch.touched):
+            node.world.time.after(self.chance.randrange(10 * MS, 2 * SECOND), now)
+
+    def recover(self, done: Callable[[bool, str], None]) -> None:
+        """Take the own shards again (a commit may still be on its way), then load."""
+        if self.node.reaches_database():
+            self.node.retake()
+        super().recover(done)
+
+    def _recovered(self, done: Callable[[bool, str], None]) -> None:
+        if not self.node.reaches_database():
+            done(False, "the database cannot be reached")
+            return
+        super()._recovered(done)
+
+    def _told(self, done: Done, outcome: Outcome, reason: str) -> None:
+        self._running = None
+        done(outcome, reason)
+        if self._queue and self._running is None:
+            self._start()
+
+    def _write(self, batch: Batch, fate: Fate) -> tuple[Outcome, str]:
+        if not self._broken and not self.node.holds(batch.touched):
+            return Outcome.FENCED, FENCED
+        if fate is not Fate.FAIL and fate is not Fate.UNKNOWN_LOST and not self._broken:
+            self.node.world.laws.before_write(self.node, batch)
+        outcome, reason = self._written(batch, fate)
+        if outcome is Outcome.COMMITTED or fate is Fate.UNKNOWN_WRITTEN:
+            self.node.world.laws.written(self.node, batch)
+        return outcome, reason
+
+    def _written(self, batch: Batch, fate: Fate) -> tuple[Outcome, str]:
+        """As the memory store, without its fence of the whole disk."""
+        self._epoch = self.disk.epoch
+        return super()._write(batch, fate)

@@ -1,0 +1,161 @@
+"""The network: datagrams between nodes that get lost, doubled, late and out of order, and
+connections between devices and nodes that keep their order until they break.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from sim.time import MS
+
+if TYPE_CHECKING:
+    from sim.device import SimDevice
+    from sim.node import SimNode
+    from sim.world import SimWorld
+
+UNSENT_MAX = 1 << 20
+
+
+class Network:
+    def __init__(self, world: "SimWorld", chance: Random) -> None:
+        self.world = world
+        self.chance = chance
+        self.loss = 0.0
+        self.twice = 0.0
+        self.late = 0.0
+        self.apart: set[frozenset[int]] = set()  # nodes that do not hear each other
+        self.lost = 0
+        self._last: dict[tuple[int, int], int] = defaultdict(int)  # arrival, by source and to
+
+    def between(self, source: int, to: int, call: Callable[[], None], what: object) -> None:
+        """One datagram from node to node; `call` runs at the other one, if it is up then."""
+        chance = self.chance
+        if frozenset((source, to)) in self.apart or chance.random() < self.loss:
+            self.lost += 1
+            self.world.story.add("lost", source, to, what)
+            return
+        copies = 2 if chance.random() < self.twice else 1
+        now_us = self.world.time.now_us
+        for _ in range(copies):
+            if chance.random() < self.late:  # overtaken by others
+                delay_us = chance.randrange(5_000 * MS)
+            else:  # one connection from node to node keeps its order
+                at_us = max(self._last[source, to], now_us + chance.randrange(200, 3 * MS))
+                self._last[source, to] = at_us
+                delay_us = at_us - now_us
+            self.world.nodes[to].arrive(delay_us, call)
+
+    def latency_us(self) -> int:
+        return self.chance.randrange(500, 60 * MS)
+
+
+class Line:
+    """One connection of a device. The node's side of it is what a session calls its link."""
+
+    def __init__(self, network: Network, device: "SimDevice", node: "SimNode") -> None:
+        self.network = network
+        self.device = device
+        self.node = node
+        self.incarnation = node.incarnation
+        self.address = f"device-{device.name}"
+        self.is_closed = False
+        self.session: Any = None
+        self.deaf = False  # half open: the device went away without a word
+        self._out: list[bytes] = []
+        self._held: list[bytes] = []  # read, while the session had paused reading
+        self._paused = False
+        self._unsent = 0
+        self._to_node_us = self._to_device_us = 0  # the last arrival in each direction
+
+    # ---- the session's side (edge.session.Link) ------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        self._out.append(data)
+
+    def flush(self) -> None:
+        if not self._out:
+            return
+        data = b"".join(self._out)
+        self._out.clear()
+        if not self.is_closed:
+            self._unsent += len(data)
+            self._carry_to_device(lambda: self._at_device(data))
+
+    @property
+    def is_slow(self) -> bool:
+        return self._unsent > UNSENT_MAX
+
+    def pause_reading(self) -> None:
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        held, self._held = self._held, []
+        for data in held:
+            self.node.soon(lambda data=data: self._at_node(data))  # type: ignore[misc]
+
+    def close(self) -> None:
+        """What is written still arrives, then the end."""
+        self.flush()
+        if not self.is_closed:
+            self._carry_to_device(self._end_at_device)
+        self._node_side_ends()
+
+    def abort(self) -> None:
+        self._out.clear()
+        self.close()
+
+    # ---- the device's side ---------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        if not self.is_closed:
+            self._carry_to_node(lambda: self._at_node(data))
+
+    def hang_up(self, silently: bool) -> None:
+        """The device leaves. Silently: the node finds out by its time-outs only."""
+        self.deaf = True
+        if not silently:
+            self._carry_to_node(self._node_side_ends)
+
+    def cut(self) -> None:
+        """The connection breaks; both ends learn it, each in its time."""
+        self._carry_to_node(self._node_side_ends)
+        self._carry_to_device(self._end_at_device)
+
+    # ---- between -------------------------------------------------------------------------
+
+    def _carry_to_node(self, call: Callable[[], None]) -> None:
+        time = self.network.world.time
+        self._to_node_us = max(self._to_node_us, time.now_us + self.network.latency_us())
+        node, incarnation = self.node, self.incarnation
+        time.at(self._to_node_us, lambda: node.if_still(incarnation, call))
+
+    def _carry_to_device(self, call: Callable[[], None]) -> None:
+        time = self.network.world.time
+        self._to_device_us = max(self._to_device_us, time.now_us + self.network.latency_us())
+        time.at(self._to_device_us, call)
+
+    def _at_node(self, data: bytes) -> None:
+        if self.is_closed:
+            return
+        if self._paused:
+            self._held.append(data)
+        else:
+            self.session.received(data)
+
+    def _at_device(self, data: bytes) -> None:
+        self._unsent -= len(data)
+        if not self.deaf:
+            self.device.received(self, data)
+
+    def _end_at_device(self) -> None:
+        if not self.deaf:
+            self.deaf = True
+            self.device.disconnected(self)
+
+    def _node_side_ends(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            if self.session is not None:  # else: it broke before it was accepted
+                self.session.closed()

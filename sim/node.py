@@ -1,0 +1,367 @@
+"""A node: the production engine, rules, interpreter and sessions over a played disk and time.
+
+What stands here and not in production code yet is the taking and keeping of leases (DELIVERY.md
+"Takeover"): the cluster of a later version brings its own and is then played instead.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from sim.disk import LEASE_US, SimStore
+from sim.network import Line
+from sim.time import MS, SECOND, NodeClock
+from whimbrel.domain.answers import ToSession
+from whimbrel.domain.ids import node_of
+from whimbrel.domain.messages import Alarm, ExpireInbox, ToActor
+from whimbrel.domain.wants import OwnersExpired, OwnersOpen
+from whimbrel.edge.session import Session
+from whimbrel.logic import user as user_rules
+from whimbrel.node.clock import ClockWatch
+from whimbrel.node.interpreter import Interpreter
+from whimbrel.node.sessions import Sessions
+from whimbrel.protocol.native import MsgpackCodec
+from whimbrel.runtime.behaviour import Behaviours
+from whimbrel.runtime.engine import Engine
+
+if TYPE_CHECKING:
+    from sim.world import SimWorld
+
+RENEW_US = 3 * SECOND
+TAKE_US = 1 * SECOND
+TICK_US = 100 * MS
+SCAN_TICKS = 600  # open work is looked for every minute
+EXPIRY_TICKS = 6_000
+
+
+class SimEdge:
+    """What all sessions of a node share (edge.session.Edge), without a socket."""
+
+    def __init__(self, node: "SimNode") -> None:
+        self.node = node
+        self.router = node
+        self.numbers = node.sessions
+        self.limits = node.limits
+        self.counts: Counter[str] = Counter()
+        self.now_s = node.clock.monotonic_us() / 1e6
+        self.lines: dict[Session, Line] = {}
+
+    def wall_us(self) -> int:
+        return self.node.clock.now_us()
+
+    def ready(self) -> bool:
+        return self.node.engine.ready
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        self.node.after(int(delay_s * SECOND), call)
+
+    def may_log_in(self, address: str, account: int) -> bool:
+        return True
+
+    def login_failed(self, address: str, account: int) -> None:
+        self.counts["logins-failed"] += 1
+
+    def authenticated(self, session: Session) -> None:
+        self.counts["logins"] += 1
+
+    def ended(self, session: Session) -> None:
+        self.lines.pop(session, None)
+
+
+class SimNode:
+    """Also the router of its sessions, and the cluster as its interpreter sees it."""
+
+    def __init__(self, world: "SimWorld", number: int, seed: int) -> None:
+        self.world = world
+        self.number = number
+        self.chance = Random(seed)
+        self.limits = world.limits
+        self.clock = NodeClock(world.time, self.chance.randrange(-50, 50) * MS)
+        self.up = False
+        self.incarnation = 0
+        self.frozen_until_us = 0
+        self.cut_off = False  # from the database
+        self.epochs: dict[int, int] = {}  # shards that this node believes to own
+        self.held_until_us = 0
+
+    # ---- life ----------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """A new process over the same disk: everything in memory is gone."""
+        world = self.world
+        self.up = True
+        self.incarnation += 1
+        self.epochs = {}
+        self.ticks = 0
+        inline = self.chance.random() < 0.5
+        self.store = SimStore(world.disk, self, self.chance, inline)
+        self.sessions = Sessions(self.clock.now_us(), self.number)
+        self.edge = SimEdge(self)
+        self.host = Interpreter(
+            self.sessions,
+            self.limits,
+            self.clock,
+            self.store.era,
+            lambda number, pin: None,
+            cluster=self,
+        )
+        self.engine = Engine(
+            self.store,
+            self.host,
+            Behaviours([user_rules], lambda key: 0),
+            self.limits,
+            self.soon,
+            self.after,
+        )
+        self.host.engine = self.engine
+        self.watch = ClockWatch(self.clock)
+        world.story.add("boot", self.number)
+        self._renew()
+        self._take()
+        self._tick()
+
+    def crash(self, why: str = "") -> None:
+        """kill -9: nothing is said to anybody; connections break."""
+        if not self.up:
+            return
+        self.world.story.add("crash", self.number, why)
+        self.up = False
+        self.incarnation += 1
+        self.epochs = {}
+        for line in list(self.edge.lines.values()):
+            line.is_closed = True
+            line.cut()
+
+    # ---- callbacks of this process -------------------------------------------------------
+
+    def soon(self, call: Callable[[], None]) -> None:
+        self.after(10, call)
+
+    def after(self, delay_us: int, call: Callable[[], None]) -> None:
+        incarnation = self.incarnation
+        self.world.time.after(delay_us, lambda: self.if_still(incarnation, call))
+
+    def if_still(self, incarnation: int, call: Callable[[], None]) -> None:
+        """A dead process does nothing; a stopped one does it when it goes on."""
+        if incarnation != self.incarnation or not self.up:
+            return
+        if self.frozen_until_us > self.world.time.now_us:
+            self.world.time.at(self.frozen_until_us, lambda: self.if_still(incarnation, call))
+            return
+        call()
+
+    def arrive(self, delay_us: int, call: Callable[[], None]) -> None:
+        """From another node: whichever process runs here then."""
+
+        def now() -> None:
+            if self.up:
+                self.if_still(self.incarnation, call)
+
+        self.world.time.after(delay_us, now)
+
+    # ---- the cluster (ports.Cluster, ports.Router) ---------------------------------------
+
+    def owns(self, account: int) -> bool:
+        return self.world.disk.shard_of(account) in self.epochs
+
+    def _owner(self, account: int) -> int:
+        """The shard map as everybody can read it: a hint, the fence decides."""
+        return self.world.disk.shards[self.world.disk.shard_of(account)].owner
+
+    def tell(self, account: int, message: ToActor) -> bool:
+        if self.owns(account):
+            return self.engine.post(account, message)
+        owner = self._owner(account)
+        if owner >= 0 and owner != self.number:
+            other = self.world.nodes[owner]
+            self.world.network.between(
+                self.number, owner, lambda: other.told(account, message), message
+            )
+        return True
+
+    def told(self, account: int, message: ToActor) -> None:
+        if self.owns(account):
+            self.engine.post(account, message)
+
+    def push(self, session: int, answer: ToSession) -> None:
+        there = node_of(session)
+        if there == self.number or there >= len(self.world.nodes):
+            return
+        other = self.world.nodes[there]
+        self.world.network.between(
+            self.number, there, lambda: other.pushed(session, answer), answer
+        )
+
+    def pushed(self, session: int, answer: ToSession) -> None:
+        sink = self.sessions.sinks.get(session)
+        if sink is not None:
+            sink.deliver(answer)
+            sink.flush()
+
+    # ---- leases --------------------------------------------------------------------------
+
+    def reaches_database(self) -> bool:
+        return not self.cut_off
+
+    def holds(self, touched: Iterable[int]) -> bool:
+        """The fence of a commit, on the database's side."""
+        disk = self.world.disk
+        for account in touched:
+            shard = disk.shards[disk.shard_of(account)]
+            if self.epochs.get(disk.shard_of(account)) != shard.epoch:
+                return False
+            if shard.owner != self.number:
+                return False
+        return True
+
+    def _renew(self) -> None:
+        self.after(RENEW_US, self._renew)
+        asked_us = self.clock.monotonic_us()
+        self.after(self.chance.randrange(500, 20 * MS), lambda: self._renewed(asked_us))
+
+    def _renewed(self, asked_us: int) -> None:
+        """The answer tells which shards are still ours; all others are dropped at once."""
+        if not self.reaches_database():
+            return
+        disk = self.world.disk
+        disk.expires[self.number] = self.world.time.now_us + LEASE_US
+        self.held_until_us = asked_us + LEASE_US
+        self._keep(
+            {
+                number
+                for number, epoch in self.epochs.items()
+                if disk.shards[number].owner == self.number and disk.shards[number].epoch == epoch
+            }
+        )
+
+    def retake(self) -> None:
+        """After a commit of which nobody knows the end: a higher epoch fences it out."""
+        for number in self.epochs:
+            shard = self.world.disk.shards[number]
+            if shard.owner == self.number and shard.epoch == self.epochs[number]:
+                shard.epoch += 1
+                self.epochs[number] = shard.epoch
+
+    def _keep(self, shards: set[int]) -> None:
+        lost = self.epochs.keys() - shards
+        if not lost:
+            return
+        self.world.story.add("lets go", self.number, sorted(lost))
+        for shard in lost:
+            del self.epochs[shard]
+        shard_of = self.world.disk.shard_of
+        self.engine.abandon(lambda account: shard_of(account) in lost)
+
+    def _take(self) -> None:
+        """Shards without an owner, or whose owner's lease has run out, up to a fair share."""
+        self.after(TAKE_US, self._take)
+        if not self.reaches_database() or not self.engine.ready:
+            return
+        world = self.world
+        now_us = world.time.now_us
+        if world.disk.expires.get(self.number, -1) <= now_us:
+            return
+        alive = sum(expires > now_us for expires in world.disk.expires.values())
+        share = -(-len(world.disk.shards) // max(1, alive))
+        if len(self.epochs) > share and self.chance.random() < 0.3:
+            self._hand_over(len(self.epochs) - share)
+        for number, shard in enumerate(world.disk.shards):
+            if len(self.epochs) >= share:
+                break
+            free = shard.owner < 0 or world.disk.expires.get(shard.owner, -1) <= now_us
+            mine = shard.owner == self.number and number not in self.epochs
+            if free or mine:
+                self._take_over(number)
+
+    def _take_over(self, number: int) -> None:
+        """Raise the epoch and commit; only then is anything loaded."""
+        shard = self.world.disk.shards[number]
+        shard.epoch += 1
+        shard.owner = self.number
+        epoch = shard.epoch
+        self.after(self.chance.randrange(100, 5 * MS), lambda: self._taken(number, epoch))
+
+    def _taken(self, number: int, epoch: int) -> None:
+        shard = self.world.disk.shards[number]
+        if shard.epoch == epoch and shard.owner == self.number:
+            self.epochs[number] = epoch
+            self.world.story.add("owns", self.number, number, epoch)
+            self._scan_soon()
+
+    def _hand_over(self, count: int) -> None:
+        """Another node has fewer: give some up, without waiting for the lease to end."""
+        given = set(sorted(self.epochs)[:count])
+        for number in given:
+            shard = self.world.disk.shards[number]
+            if shard.owner == self.number:
+                shard.owner = -1
+        self._keep(self.epochs.keys() - given)
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """What node/housekeeping.py does on the real loop."""
+        self.after(TICK_US, self._tick)
+        self.ticks += 1
+        now_us = self.clock.monotonic_us()
+        if self.epochs and now_us > self.held_until_us:
+            self._keep(set())  # the lease may be taken by now
+        self.engine.tick(now_us)
+        if self.ticks % 10:
+            return
+        self.edge.now_s = now_us / 1e6
+        for session in list(self.edge.lines):
+            session.sweep()
+        self.engine.sweep(now_us)
+        self.world.laws.bounded(self)
+        if self.ticks % SCAN_TICKS == 0:
+            self._scan(0)
+        self.watch.look()
+        if self.ticks % EXPIRY_TICKS == 0 and not self.watch.jumped:
+            self._expire()
+
+    def _scan_soon(self) -> None:
+        self.after(50 * MS, lambda: self._scan(0))
+
+    def _scan(self, after: int) -> None:
+        """Owners of open work are woken although nobody addresses them."""
+
+        def then(answers: Any) -> None:
+            if isinstance(answers, list):
+                for owner in answers[0]:
+                    if self.owns(owner):
+                        self.engine.post(owner, Alarm())
+
+        if self.engine.ready:
+            self.store.load([OwnersOpen(after, 10_000)], then)
+
+    def _expire(self) -> None:
+        before_us = self.clock.now_us() - self.limits.inbox_expiry_s * SECOND
+
+        def then(answers: Any) -> None:
+            if isinstance(answers, list):
+                for owner in answers[0]:
+                    if self.owns(owner):
+                        self.engine.post(owner, ExpireInbox(before_us))
+
+        if self.engine.ready:
+            self.store.load([OwnersExpired(before_us, 10_000)], then)
+
+    # ---- connections ---------------------------------------------------------------------
+
+    def accept(self, line: Line) -> None:
+        line.session = Session(self.edge, MsgpackCodec(), line)
+        self.edge.lines[line.session] = line
+
+    def ask(self, account: int, make: Callable[[int], ToActor], then: Callable[[Any], None]) -> bool:
+        """As node/asking.py does for HTTP."""
+        if not self.owns(account) or not self.engine.ready:
+            return False
+        self.world.replies += 1
+        number = self.world.replies
+        self.host.replies[number] = then
+        if not self.engine.post(account, make(number)):
+            del self.host.replies[number]
+            return False
+        return True

@@ -1,0 +1,207 @@
+"""The plan of a run: who is there, what they do and what breaks when. All of it from a seed.
+
+Swarm testing: each seed switches some kinds of trouble off and others up, so that rare
+combinations are not drowned by the usual ones. Every step is one entry of a list, so that a
+failing plan can be made shorter (shrink.py). `SUSPICIONS` are plans steered towards one thing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from sim.time import MS, SECOND
+from whimbrel.domain.limits import Limits
+
+
+@dataclass(frozen=True)
+class Step:
+    at_us: int
+    kind: str
+    who: int = 0
+    other: int = 0
+    amount: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.at_us / SECOND:8.3f} {self.kind} {self.who} {self.other} {self.amount}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    seed: int
+    nodes: int
+    people: int
+    shards: int
+    limits: Limits
+    steps: tuple[Step, ...]
+    end_us: int
+    name: str = "swarm"
+    late_writes: bool = True
+    tablets: tuple[int, ...] = field(default=())  # people with a second device
+
+    def without(self, steps: set[int]) -> "Plan":
+        left = tuple(step for n, step in enumerate(self.steps) if n not in steps)
+        return replace(self, steps=left)
+
+
+# kind -> how many an average minute has, when it is switched on
+TROUBLE = {
+    "cut": 10.0,
+    "vanish": 6.0,
+    "vanish-silently": 3.0,
+    "twice": 4.0,
+    "lazy": 4.0,
+    "lag": 4.0,
+    "read": 10.0,
+    "typing": 3.0,
+    "reregister": 1.0,
+    "link": 1.5,
+    "block": 1.0,
+    "crash": 4.0,
+    "crash-in-commit": 3.0,
+    "disk-full": 2.0,
+    "disk-hangs": 3.0,
+    "unknown": 2.0,
+    "freeze": 2.0,
+    "clock": 2.0,
+    "poison": 2.0,
+    "database-away": 1.5,
+    "loss": 2.0,
+    "partition": 2.0,
+    "sleep": 3.0,
+}
+SEVERAL_NODES = {"partition", "database-away", "loss"}
+END_S = 60
+
+
+def plan_of(seed: int, nodes: int = 0) -> Plan:
+    chance = Random(seed)
+    nodes = nodes or chance.choice((1, 1, 2, 3))
+    people = chance.randrange(2, 6)
+    on = [kind for kind in TROUBLE if chance.random() < 0.5]
+    if nodes == 1:
+        on = [kind for kind in on if kind not in SEVERAL_NODES]
+    end_us = chance.randrange(20, END_S) * SECOND
+    steps = _talk(chance, people, end_us, chance.choice((1.0, 3.0, 10.0)))
+    for kind in on:
+        rate = TROUBLE[kind] * chance.choice((0.5, 1.0, 3.0))
+        for at_us in _times(chance, rate, end_us):
+            steps.append(_step(chance, kind, at_us, people, nodes))
+    steps.sort(key=lambda step: step.at_us)
+    return Plan(
+        seed,
+        nodes,
+        people,
+        chance.choice((4, 8, 16)),
+        _limits(chance),
+        tuple(steps),
+        end_us,
+        tablets=tuple(n for n in range(people) if chance.random() < 0.3),
+    )
+
+
+def _limits(chance: Random) -> Limits:
+    """Small bounds are met often."""
+    return Limits(
+        window_items_max=chance.choice((1, 3, 8, 256)),
+        submits_open_max=chance.choice((2, 8, 64)),
+        mailbox_max=chance.choice((5, 50, 1_000)),
+        turn_messages_max=chance.choice((1, 5, 1_000)),
+        open_per_peer_max=chance.choice((1, 4, 32)),
+        actor_idle_s=chance.choice((1.0, 5.0, 120.0)),
+        retry_max_s=20.0,
+        resend_max_s=10.0,
+        reattach_s=20.0,
+        rewind_s=20.0,
+        idle_ping_s=20.0,
+        idle_timeout_s=50.0,
+        hello_timeout_s=20.0,
+        new_contacts_per_hour=1_000_000,
+        restart_pause_s=2.0,
+        frames_per_s=1_000_000,
+        bytes_per_s=1_000_000_000,
+    )
+
+
+def _times(chance: Random, per_minute: float, end_us: int) -> list[int]:
+    times, at_s = [], 0.0
+    while True:
+        at_s += chance.expovariate(per_minute / 60)
+        if at_s * SECOND >= end_us:
+            return times
+        times.append(int(at_s * SECOND))
+
+
+def _talk(chance: Random, people: int, end_us: int, per_s: float) -> list[Step]:
+    """Messages, alone and in bursts."""
+    steps = []
+    for at_us in _times(chance, per_s * 60, end_us):
+        who = chance.randrange(people)
+        other = (who + chance.randrange(1, people)) % people if people > 1 else who
+        burst = chance.choice((1, 1, 1, 2, 10))
+        steps.append(Step(at_us, "write", who, other, burst))
+    return steps
+
+
+def _step(chance: Random, kind: str, at_us: int, people: int, nodes: int) -> Step:
+    by_node = kind in {
+        "crash", "crash-in-commit", "disk-full", "disk-hangs", "unknown", "freeze", "clock",
+        "database-away", "partition",
+    }  # fmt: skip
+    many = nodes if by_node else people
+    who = chance.randrange(many)
+    other = (who + chance.randrange(1, many)) % many if many > 1 else who
+    return Step(at_us, kind, who, other, chance.randrange(1, 10_000) * MS)
+
+
+# ---- plans that are steered towards one suspicion ---------------------------------------
+
+
+def _steered(seed: int, nodes: int, kinds: dict[str, float], talk: float = 5.0) -> Plan:
+    chance = Random(seed)
+    people, end_us = 3, 40 * SECOND
+    steps = _talk(chance, people, end_us, talk)
+    for kind, rate in kinds.items():
+        for at_us in _times(chance, rate, end_us):
+            steps.append(_step(chance, kind, at_us, people, nodes))
+    steps.sort(key=lambda step: step.at_us)
+    limits = _limits(chance)
+    return Plan(seed, nodes, people, 4, limits, tuple(steps), end_us)
+
+
+def takeovers(seed: int) -> Plan:
+    """Owners freeze, are cut off and crash while others take over."""
+    kinds = {"freeze": 8.0, "database-away": 6.0, "crash": 6.0, "cut": 6.0, "twice": 10.0}
+    return replace(_steered(seed, 3, kinds), name="takeovers")
+
+
+def unknowns(seed: int) -> Plan:
+    """Commits of which nobody hears how they ended."""
+    kinds = {"unknown": 30.0, "twice": 20.0, "cut": 10.0, "crash": 3.0}
+    return replace(_steered(seed, 1 + seed % 2, kinds), name="unknowns")
+
+
+def reconnects(seed: int) -> Plan:
+    """Phones come and go, confirm late, and are replaced."""
+    kinds = {"cut": 40.0, "vanish": 20.0, "lazy": 20.0, "lag": 20.0, "link": 5.0, "sleep": 10.0}
+    return replace(_steered(seed, 1, kinds), name="reconnects")
+
+
+def crashes(seed: int) -> Plan:
+    kinds = {"crash": 20.0, "crash-in-commit": 20.0, "disk-full": 6.0, "poison": 6.0}
+    return replace(_steered(seed, 1 + seed % 3, kinds), name="crashes")
+
+
+def newcomers(seed: int) -> Plan:
+    """Second devices and new keys for old accounts, beside slow readers."""
+    kinds = {"link": 12.0, "reregister": 6.0, "lazy": 20.0, "vanish": 10.0, "read": 20.0}
+    return replace(_steered(seed, 1 + seed % 2, kinds), name="newcomers")
+
+
+SUSPICIONS: dict[str, Callable[[int], Plan]] = {
+    "swarm": plan_of,
+    "takeovers": takeovers,
+    "unknowns": unknowns,
+    "reconnects": reconnects,
+    "crashes": crashes,
+    "newcomers": newcomers,
+}
