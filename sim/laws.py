@@ -200,9 +200,7 @@ class Laws:
                 (q for q in tables.inbox.get(device.actor, {})), default=device.last
             ):
                 left.append(f"{device.name} has {device.last} of {tail}")
-        left += [
-            f"{owner} open {id}" for owner, rows in tables.open.items() for id in rows
-        ]
+        left += [f"{owner} open {id}" for owner, rows in tables.open.items() for id in rows]
         left += [f"{owner} owes {peer}" for owner, rows in tables.owed.items() for peer in rows]
         return left
 

@@ -354,7 +354,9 @@ class SimNode:
         line.session = Session(self.edge, MsgpackCodec(), line)
         self.edge.lines[line.session] = line
 
-    def ask(self, account: int, make: Callable[[int], ToActor], then: Callable[[Any], None]) -> bool:
+    def ask(
+        self, account: int, make: Callable[[int], ToActor], then: Callable[[Any], None]
+    ) -> bool:
         """As node/asking.py does for HTTP."""
         if not self.owns(account) or not self.engine.ready:
             return False

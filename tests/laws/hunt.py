@@ -11,9 +11,9 @@ from pathlib import Path
 
 import structlog
 
+from sim.planting import Mutant, planted
 from tests.laws import at_the_edge, corners, failing, scenes
 from tests.laws.mutants import MUTANTS, RANDOM
-from tests.laws.planting import Mutant, planted
 from tests.laws.play import LawPlay
 from tests.laws.witness import Broken
 from tests.logic import test_user_dialogues as dialogues

@@ -5,7 +5,7 @@ no scene notices means that a check is missing. docs/laws.md shows the list with
 This file is a table and longer than most: one entry a bug, in the order of the laws.
 """
 
-from tests.laws.planting import Edit, Mutant
+from sim.planting import Edit, Mutant
 from whimbrel.domain.batch import after_state
 from whimbrel.domain.ids import next_id
 from whimbrel.edge.session import Session

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from sim.planting import Edit, Mutant, OutOfDate, planted
 from tests.laws.hunt import SCENES, SEEDS_MAX, hunt, is_expected, play, play_dialogue
 from tests.laws.mutants import MUTANTS, RANDOM
-from tests.laws.planting import Edit, Mutant, OutOfDate, planted
 from tests.laws.play import LawPlay
 from tests.logic import test_user_dialogues as dialogues
 from tests.world import World

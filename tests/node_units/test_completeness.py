@@ -1,9 +1,11 @@
-"""Nothing is declared that nobody answers: effects, messages and answers each have a place."""
+"""Nothing is declared that nobody answers: messages and answers each have a place.
+
+Effects: test_interpreter.py.
+"""
 
 import msgspec
 
-from whimbrel.domain import answers, effects, messages
-from whimbrel.domain.batch import ADD
+from whimbrel.domain import answers, messages
 from whimbrel.edge import session
 from whimbrel.logic import desk, user
 from whimbrel.protocol.translate import ANSWERS, item_to_wire
@@ -19,19 +21,6 @@ def structs(module: object) -> set[type]:
         and value.__module__ == module.__name__  # type: ignore[attr-defined]
     }
     return {kind for kind in found if not kind.__subclasses__()}
-
-
-def test_every_effect_can_be_performed() -> None:
-    performed = {
-        effects.Tell,
-        effects.Push,
-        effects.Reply,
-        effects.SendPin,
-        effects.Note,
-        effects.ReadInbox,
-        *ADD,
-    }
-    assert structs(effects) <= performed
 
 
 def test_every_message_is_answered_by_some_actor() -> None:

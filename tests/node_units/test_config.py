@@ -68,11 +68,47 @@ def test_every_key_stands_on_the_page() -> None:
         ("[log]\nformat = 'xml'", "log.format"),
         ("[log]\nlevel = ''", "log.level"),
         ("[sms]\nsender = 5", "sms.sender"),
+        ("domian = 'x'", "domian: there is no such key, but domain"),
+        ("[listen]\nports = 1", "listen.ports: there is no such key"),
+        ("[limits]\nmailbox_mx = 5", "limits.mailbox_mx: there is no such key, but mailbox_max"),
+        ("[signup]\npins = 5", "signup.pins"),
+        ("[nonsense]\nkey = 5", "nonsense: there is no such key"),
+        ("limits = 5", "limits"),
+        ("[limits]\nretry_first_s = nan", "limits.retry_first_s"),
+        ("[limits]\nretry_first_s = inf", "limits.retry_first_s"),
+        ("[limits]\nledger_s = 1_000_000_000_000", "limits.ledger_s"),
+        ("[limits]\nmailbox_max = true", "limits.mailbox_max"),
+        ("[limits]\nmailbox_max = 1.5", "limits.mailbox_max"),
+        ("[limits]\nbody_bytes_max = 65_536", "limits.body_bytes_max"),
+        ("[signup]\nnumber_waits_s = [5, 1]", "signup.number_waits_s"),
+        ("[signup]\nnumber_waits_s = [1, 1_000_000_000_000]", "signup.number_waits_s"),
+        ("[signup]\nper_prefix_of = {'+49' = 'many'}", "signup.per_prefix_of"),
+        ("[signup]\npin_digits = 3", "signup.pin_digits"),
+        ("domain = ''", "domain"),
+        ("data = ''", "data"),
+        ("[listen]\nhost = ''", "listen.host"),
+        ("default_region = 'Germany'", "default_region"),
+        ("[tls]\ncertificate = 'a'", "tls"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(tmp_path: Path, text: str, key: str) -> None:
     with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
         read(tmp_path, text)
+
+
+def test_the_options_of_a_sender_are_the_senders_own_affair(tmp_path: Path) -> None:
+    config = read(tmp_path, '[sms]\nsender = "webhook"\n[sms.options]\nurl = "https://x"\n')
+    assert config.sms.options == {"url": "https://x"}
+
+
+def test_relative_paths_stay_relative_to_where_the_server_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "w.toml").write_text('data = "var"\n[tls]\ncertificate="c"\nkey="k"\n')
+    monkeypatch.chdir(tmp_path)
+    config = load_config(Path("etc/w.toml"))
+    assert (config.data, config.tls.certificate, config.tls.key) == ("var", "c", "k")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

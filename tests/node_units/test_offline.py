@@ -1,6 +1,7 @@
 """Administration on the data folder itself, while no server runs; and refused while one does."""
 
 import asyncio
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from tests.edge.house import house
 from whimbrel.domain.errors import BadAddress, Exists, NotFound, Unready
 from whimbrel.node import offline
+from whimbrel.storage.lock import FolderLock
+from whimbrel.storage.opening import FILE
 
 
 def test_an_account_is_added_listed_reset_and_deleted(tmp_path: Path) -> None:
@@ -63,3 +66,44 @@ def test_only_the_hash_of_a_key_is_kept(tmp_path: Path) -> None:
     data = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
     assert key.encode() not in data
     assert sha256(key.encode()).digest() in data
+
+
+def test_a_damaged_database_is_named_and_not_touched(tmp_path: Path) -> None:
+    offline.add(tmp_path, "alice")
+    damaged = b"no database, but somebody's letters" * 200
+    (tmp_path / FILE).write_bytes(damaged)
+    for action in (offline.list_, lambda folder: offline.add(folder, "bob")):
+        with pytest.raises(Unready, match="damaged"):
+            action(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == damaged
+
+
+def test_the_folder_is_free_again_after_every_action_also_after_a_refused_one(
+    tmp_path: Path,
+) -> None:
+    offline.add(tmp_path, "alice")
+    with pytest.raises(Exists):
+        offline.add(tmp_path, "alice")
+    FolderLock(tmp_path).release()
+
+
+def test_what_is_refused_is_named_with_the_process_that_has_the_folder(tmp_path: Path) -> None:
+    offline.add(tmp_path, "alice")
+    lock = FolderLock(tmp_path)
+    with pytest.raises(Unready, match=f"in use by process {os.getpid()}"):
+        offline.list_(tmp_path)
+    lock.release()
+    assert offline.list_(tmp_path) == ["alice"]
+
+
+def test_a_name_in_capitals_is_the_same_account(tmp_path: Path) -> None:
+    assert offline.add(tmp_path, "Alice").account == "alice"
+    offline.delete(tmp_path, "ALICE")
+    assert offline.list_(tmp_path) == []
+
+
+def test_who_registers_again_after_a_deletion_gets_another_device_number(tmp_path: Path) -> None:
+    """Numbers only grow, so that an old device is never taken for the new one."""
+    first = offline.add(tmp_path, "alice")
+    offline.delete(tmp_path, "alice")
+    assert offline.add(tmp_path, "alice").device > first.device

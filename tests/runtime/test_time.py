@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.runtime.toy import SECOND, Add, Noted, Say, ToyWorld, Wake, toy_rules
+from tests.runtime.toy import SECOND, Add, Fact, Noted, Say, ToyWorld, Wake, toy_rules
 from whimbrel.domain.limits import Limits
 from whimbrel.runtime.timers import Timers
 
@@ -37,6 +37,45 @@ def test_an_earlier_time_replaces_a_later_one() -> None:
     assert len(world.said) == 1
     world.pass_to(50 * SECOND)
     assert len(world.said) == 1, "the later one is no longer wanted"
+
+
+def test_a_later_time_replaces_an_earlier_one() -> None:
+    world = ToyWorld()
+    world.post(1, Wake([5 * SECOND]), Wake([50 * SECOND]))
+    world.run()
+    world.pass_to(5 * SECOND)
+    world.post(1, Wake([70 * SECOND]))
+    world.run()
+    world.pass_to(50 * SECOND)
+    assert world.said == []
+    world.pass_to(70 * SECOND)
+    assert world.said == [f"1 woken at {70 * SECOND}"]
+
+
+def test_an_alarm_that_falls_due_while_its_actor_waits_for_a_read_is_not_lost() -> None:
+    world = ToyWorld(inline=False)
+    world.post(1, Wake([5 * SECOND]))
+    world.run()
+    world.post(1, Fact([2]))
+    world.step()  # the read is under way
+    world.now_us = 5 * SECOND
+    world.engine.tick(world.now_us)
+    world.run()
+    world.pass_to(6 * SECOND)
+    assert world.said[0] == "1 knows 0"
+    assert [line for line in world.said if "woken" in line] == world.said[1:]
+    assert len(world.said) == 2
+
+
+def test_who_fell_asleep_with_a_timer_is_not_woken_by_it() -> None:
+    """Waking sets its timers anew; an entry that was left over belongs to nobody."""
+    world = ToyWorld(Limits(actor_idle_s=1.0))
+    world.post(1, Wake([50 * SECOND]))
+    world.run()
+    assert world.engine.sweep(world.now_us + 2 * SECOND) == 1
+    world.pass_to(60 * SECOND)
+    assert world.said == []
+    assert len(world.engine.timers) == 0
 
 
 def test_timers_come_out_in_order_and_no_more_than_asked_for() -> None:

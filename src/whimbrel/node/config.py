@@ -3,7 +3,10 @@
 Every key has a default. A mistake names its key and says what to write instead.
 """
 
+import re
 import tomllib
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import msgspec
 
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.limits import Limits
+
+NUMBER_MAX = 10**12  # microseconds of so many seconds still fit a row's 64 bits
 
 
 class ConfigError(Exception):
@@ -69,12 +74,43 @@ def load_config(path: Path | None) -> Config:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    stranger = _stranger(raw, Config)
+    if stranger:
+        raise ConfigError(f"{path}: {stranger}")
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_plain(str(error))}") from error
     _check(config)
     return config
+
+
+def _stranger(raw: dict[str, Any], kind: type[msgspec.Struct], above: str = "") -> str:
+    """The first key that nobody would read, and what may be meant; empty if there is none."""
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in raw.items():
+        if key not in types:
+            near = get_close_matches(key, types, 1)
+            return f"{above}{key}: there is no such key" + (f", but {near[0]}" if near else "")
+        inner = types[key]
+        if isinstance(value, dict) and isinstance(inner, type):
+            stranger = _stranger(value, inner, f"{above}{key}.") if _is_table(inner) else ""
+            if stranger:
+                return stranger
+    return ""
+
+
+def _is_table(kind: type) -> bool:
+    return issubclass(kind, msgspec.Struct)
+
+
+def _numbers(table: msgspec.Struct) -> Iterator[tuple[str, float]]:
+    """All numbers of a table by key, also those in lists and by prefix."""
+    for name in table.__struct_fields__:
+        value = getattr(table, name)
+        values = value.values() if isinstance(value, dict) else value
+        for number in values if not isinstance(value, int | float) else (value,):
+            yield name, number
 
 
 def _plain(text: str) -> str:
@@ -84,6 +120,15 @@ def _plain(text: str) -> str:
 
 
 def _check(config: Config) -> None:
+    if not config.domain:
+        raise ConfigError('domain: write the name of the server, like "chat.example.org"')
+    if not config.data:
+        raise ConfigError('data: write a folder, like "whimbrel-data"')
+    if not re.fullmatch("([A-Z]{2})?", config.default_region):
+        raise ConfigError('default_region: write two capital letters, like "DE", or ""')
+    for name in ("host", "plain_host"):
+        if not getattr(config.listen, name):
+            raise ConfigError(f'listen.{name}: write an address, like "127.0.0.1"')
     for name in ("native", "native_plain", "https", "http"):
         port = getattr(config.listen, name)
         if not -1 <= port <= 65535:
@@ -98,8 +143,11 @@ def _check(config: Config) -> None:
     if mistake:
         raise ConfigError(f"signup.{mistake}")
     limits = config.limits
-    for name in limits.__struct_fields__:
-        if getattr(limits, name) <= 0:
-            raise ConfigError(f"limits.{name}: write a number above 0")
+    for name, number in _numbers(limits):
+        if not 0 < number < NUMBER_MAX:
+            raise ConfigError(f"limits.{name}: write a number above 0 and below {NUMBER_MAX:,}")
+    for name, number in _numbers(config.signup):
+        if not number < NUMBER_MAX:
+            raise ConfigError(f"signup.{name}: write a number below {NUMBER_MAX:,}")
     if limits.body_bytes_max > limits.frame_bytes_max - 1_024:
         raise ConfigError("limits.body_bytes_max: leave 1,024 bytes of the frame to its envelope")

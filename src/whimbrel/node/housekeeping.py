@@ -65,7 +65,10 @@ class Housekeeping:
             return
         self._engine.sweep(now_us)
         for call in self._every_second:
-            call()
+            try:
+                call()
+            except Exception as error:  # the others have their work to do
+                log.error("a part of housekeeping failed", error=type(error).__name__)
         second = self._ticks // SECOND_TICKS
         if second % OPEN_SCAN_S == 0:
             self.scan_open(0)
@@ -82,9 +85,13 @@ class Housekeeping:
                 self._engine.post(owner, Alarm())
             if len(owners) == SCAN_SLICE:
                 last = owners[-1]
-                self._loop.call_later(TICK_S, lambda: self.scan_open(last))
+                self._loop.call_later(TICK_S, lambda: self._scan_more(last))
 
         self._load(OwnersOpen(after, SCAN_SLICE), then)
+
+    def _scan_more(self, last: int) -> None:
+        if self._handle is not None:  # not stopped meanwhile
+            self.scan_open(last)
 
     def scan_expiry(self) -> None:
         now_us = self._clock.now_us()

@@ -16,6 +16,7 @@ paused) is one state machine and reads best in one place.
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from whimbrel.domain.limits import Limits
@@ -29,8 +30,7 @@ from whimbrel.runtime.supervisor import CrashLog
 from whimbrel.runtime.timers import Timers
 
 CHAIN_FACTOR = 8  # a turn may run so many tells for each message it took from the queue
-NEEDS_MAX = 100  # reads for one message; a rule that asks on and on has a bug
-NEEDS_MAX = 256  # reads that one message may ask for, one after the other
+NEEDS_MAX = 256  # reads for one message, one after the other; more than that is a bug
 SWEEP_SLICE = 2_000  # cells looked at in one search for idle ones
 BUSY_ALARM_US = 100_000  # an alarm that falls due while its actor waits for a read
 RECOVER_FIRST_US = 200_000
@@ -93,6 +93,7 @@ class Engine:
         self._flying_releases: list[Any] = []
         self._after: dict[int, list[Callable[[], None]]] = {}
         self._generation = 0
+        self._stray = False  # a commit of before the failure has not returned yet
         self._recover_us = RECOVER_FIRST_US
         self._sweep: list[int] = []
         self._alarmed: list[Cell] = []  # actors that want to be woken earlier than before
@@ -176,14 +177,15 @@ class Engine:
         queue = self._queue
         self.queue_gauge.mark(turn.mono_us)
         count = min(len(queue), self.limits.turn_messages_max)
-        if self._sleepers:
-            self._wake_many(count)
         generation = self._generation
         try:
+            if self._sleepers:
+                self._wake_many(count)
             served = self._serve(count, turn)
         except Exception as error:  # not a rule: its effects could not be performed whole
             self.host.crashed(0, turn, error)
-            self._fail(Outcome.FAILED, f"internal error: {type(error).__name__}")
+            if generation == self._generation:
+                self._fail(Outcome.FAILED, f"internal error: {type(error).__name__}")
             return
         finally:
             self._turn = None
@@ -193,7 +195,9 @@ class Engine:
         self.queue_gauge.served += served
         self.counts["turns"] += 1
         self._flush()
-        if (queue or self._local or self._resumed) and not self._scheduled:
+        if not (queue or self._local or self._resumed):
+            self.queue_gauge.emptied()
+        elif not self._scheduled:
             self._scheduled = True
             self._call_soon(self.turn)
 
@@ -239,9 +243,9 @@ class Engine:
 
     def _run(self, cell: Cell, message: Any, turn: Turn) -> None:
         behaviour = self.behaviours[cell.kind]
-        state = cell.state
+        state, crashes = cell.state, cell.crashes
         try:
-            if cell.crashes is not None and _is_poison(cell.crashes, message):
+            if crashes is not None and _is_poison(crashes, message):
                 effects = behaviour.poison(state, message, turn)
             else:
                 effects = behaviour.handlers[type(message)](state, message, turn)
@@ -251,6 +255,10 @@ class Engine:
         except Exception as error:
             self._crash(cell, message, error, turn)
             return
+        if crashes is not None:
+            crashes.served(message)
+        if cell.needy is not None:
+            cell.needy = None
         batch = self._open
         batch.touched.add(cell.key)
         cell.used_us = turn.mono_us
@@ -363,8 +371,10 @@ class Engine:
         generation = self._generation
         state = cell.state
         inline = True
+        spoiled: Exception | None = None
 
         def done(answers: list[object] | Exception) -> None:
+            nonlocal spoiled
             if generation != self._generation or cell.state is not state:
                 return
             if isinstance(answers, Exception):
@@ -373,21 +383,32 @@ class Engine:
             try:
                 for want, answer in zip(wants, answers, strict=True):
                     behaviour.attach(state, want, answer)
+                cell.status = READY
             except Exception as error:
-                self._crash(cell, message, error, turn)
-                return
-            cell.status = READY
+                spoiled = error
             if not inline:
-                self._resume(cell)
+                self._attached(cell, message, spoiled, turn)
 
         cell.status = LOADING
         self.counts["reads"] += len(wants)
         self.store.load(wants, done)
         inline = False
-        if cell.status == READY:
+        if spoiled is not None:
+            self._crash(cell, message, spoiled, turn)
+        elif cell.status == READY:
             self._run(cell, message, turn)
         elif generation == self._generation:
             self._park(cell, message, first=True)
+
+    def _attached(self, cell: Cell, message: Any, spoiled: Exception | None, turn: Turn) -> None:
+        """The facts came later than the turn that asked: its message is the first one parked."""
+        if spoiled is None:
+            self._resume(cell)
+            return
+        assert cell.parked is not None
+        cell.parked.popleft()
+        cell.queued -= 1
+        self._crash(cell, message, spoiled, turn)
 
     # ---- crashing ------------------------------------------------------------------------
 
@@ -404,6 +425,7 @@ class Engine:
         crashes.note(message, turn.mono_us)
         state, cell.state = cell.state, None
         cell.alarm_us = NEVER
+        cell.needy = None
         self.host.crashed(cell.key, message, error)
         self.host.dropped(cell.key, state)
         if crashes.suspect_crashes <= 2:
@@ -412,6 +434,10 @@ class Engine:
                 self.counts["dead_letters"] += 1
                 self._open.add(self.host.dead_letter(cell.key, message, error, turn))
                 cell.batch = self._open.number
+                if self._turn is None:
+                    self._flush()
+        else:
+            crashes.served(message)  # it cannot even be refused: dropped
         if crashes.too_many(
             turn.mono_us, limits.restart_intensity, int(limits.restart_window_s * 1e6)
         ):
@@ -453,18 +479,24 @@ class Engine:
         self._flying, self._flying_releases = self._open, self._releases
         self._open = self.host.new_batch(self._flying.number + 1)
         self._releases = []
-        self.store.commit(self._flying, self._done)
+        self.store.commit(self._flying, partial(self._done, self._generation))
 
-    def _done(self, outcome: Outcome, reason: str) -> None:
+    def _done(self, generation: int, outcome: Outcome, reason: str) -> None:
+        if generation != self._generation:
+            self._stray = False  # everybody was told of a failure already
+            return
+        flying, self._flying = self._flying, None
         if outcome is not Outcome.COMMITTED:
             self._fail(outcome, reason)
             return
-        number, releases = self._flying.number, self._flying_releases
-        self.committed = number
-        self._flying, self._flying_releases = None, []
+        number = self.committed = flying.number
+        releases, self._flying_releases = self._flying_releases, []
         self.counts["commits"] += 1
         if releases:
-            self.host.release(releases)
+            try:
+                self.host.release(releases)
+            except Exception as error:  # a session's fault, not the store's, which called
+                self._call_soon(partial(_raise, error))
         for start in self._after.pop(number, ()):
             start()
         if self._turn is None:
@@ -482,6 +514,7 @@ class Engine:
         self._queue.clear()
         self._local.clear()
         self._resumed.clear()
+        self.queue_gauge.emptied()
         self._alarmed.clear()
         self.cells.clear()
         self.timers.clear()
@@ -490,6 +523,7 @@ class Engine:
         self.committed = last
         self._open = self.host.new_batch(last + 1)
         self._releases = []
+        self._stray = self._flying is not None
         self._flying, self._flying_releases = None, []
         self._turn = None
         self._sleepers = 0
@@ -497,6 +531,9 @@ class Engine:
         self.host.failed(outcome, reason, releases)
 
     def _recover(self) -> None:
+        if self._stray:  # it may still be written: nothing is true before it has ended
+            self._call_later_us(self._recover_us, self._recover)
+            return
         self.store.recover(self._recovered)
 
     def _recovered(self, sound: bool, reason: str) -> None:
@@ -542,14 +579,15 @@ class Engine:
             cell = self.cells.get(self._sweep.pop())
             if (
                 cell is not None
-                and cell.status == READY
+                and cell.status <= ASLEEP  # asleep: it crashed, and nobody has wanted it since
                 and not cell.queued
                 and cell.batch <= self.committed
                 and now_us - cell.used_us >= idle_us
-                and self.behaviours[cell.kind].idle(cell.state)
+                and (cell.status or self.behaviours[cell.kind].idle(cell.state))
             ):
                 del self.cells[cell.key]
-                self.host.asleep(cell.key, cell.state)
+                if cell.state is not None:
+                    self.host.asleep(cell.key, cell.state)
                 gone += 1
         return gone
 
@@ -571,6 +609,10 @@ class Engine:
         """True when nothing is queued and nothing is being committed."""
         waiting = self._queue or self._local or self._resumed
         return not (waiting or self._flying is not None or self._open.rows)
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _is_poison(crashes: CrashLog, message: Any) -> bool:

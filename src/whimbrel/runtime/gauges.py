@@ -31,6 +31,10 @@ class QueueGauge:
         if length:
             self._marks.append((self.served + length, now_us))
 
+    def emptied(self) -> None:
+        """Nothing waits any more, however it went: what was marked says nothing of what comes."""
+        self._marks.clear()
+
     def age_us(self, now_us: int) -> int:
         """At least how long the head has waited; 0 if the queue is empty."""
         if not self._length():

@@ -22,6 +22,11 @@ class CrashLog:
         else:
             self.suspect, self.suspect_crashes = message, 1
 
+    def served(self, message: object) -> None:
+        """It came to an end, well or set aside: it is suspected no more, and not kept."""
+        if self.suspect is message:
+            self.suspect, self.suspect_crashes = None, 0
+
     def too_many(self, now_us: int, intensity: int, window_us: int) -> bool:
         times = self.times
         while times and times[0] < now_us - window_us:
