@@ -61,6 +61,8 @@ class SimDevice:
         self.lazy = False  # confirms nothing for now
         self.confirmed = 0  # the highest confirm that left this device
         self.shown: list[tuple[str, int, int, str]] = []  # (sender, device, c, text)
+        self.lost = False  # at the bottom of a lake: it never returns
+        self.believed: set[int] = set()  # own messages with two marks, checked
         self.highest: dict[tuple[str, int], int] = {}  # c shown, by sender and device
         self.delivered: dict[str, int] = {}
         self.read: dict[str, int] = {}
@@ -71,7 +73,7 @@ class SimDevice:
     # ---- connection ----------------------------------------------------------------------
 
     def connect(self) -> None:
-        if self.line is not None or not self.online or self.dead:
+        if self.line is not None or not self.online or self.dead or self.lost:
             return
         up = [node for node in self.world.nodes if node.up]
         if not up:

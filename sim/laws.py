@@ -43,8 +43,9 @@ class Laws:
         self.revoked: set[str] = set()  # names of devices whose key was taken
         self.signing_up: set[str] = set()  # accounts that got, or may have got, another key
         self.restored = False
+        self.accepted_us: dict[Identity, int] = {}
+        self.start: dict[int, dict[int, int]] = defaultdict(dict)  # where devices began
         self._last_c: dict[tuple[str, str, int], int] = {}
-        self._epoch_writes: dict[int, int] = {}
 
     def check(self, law: int, what: str, holds: bool, detail: str = "") -> None:
         self.checks += 1
@@ -58,6 +59,10 @@ class Laws:
             self._stored(device, m)
         elif isinstance(m, wire.Receipt):
             self._receipt(device, m)
+        elif isinstance(m, wire.Refused):
+            fine = m.code in ("gap", "busy", "rate-limited", "unknown-recipient")
+            fine = fine or self.restored  # a number may be used up in the backup's future
+            self.check(2, "a device that behaves is not refused", fine, f"{device.name} {m}")
         elif isinstance(m, wire.Error):
             fine = m.code in EXPECTED
             self.check(7, "nobody who behaves hears an error", fine or m.code == "internal", m.code)
@@ -74,12 +79,15 @@ class Laws:
         known = self.acknowledged.get(who)
         self.check(2, "an id is given once", known in (None, m.id) or late, str(who))
         self.acknowledged[who] = m.id
+        self.accepted_us.setdefault(who, self.world.time.now_us)
 
     def _receipt(self, device: "SimDevice", m: wire.Receipt) -> None:
         """Two check marks: a device of the recipient has confirmed it."""
         peer = account_number(m.peer)
         for sent in device.sent:
             if sent.to != m.peer or not sent.id or sent.id > m.delivered or self.restored:
+                continue
+            if sent.c in device.believed:
                 continue
             who = (device.account, device.number, sent.c)
             if who in self.told_failed or sent.code:
@@ -89,6 +97,7 @@ class Laws:
                 self.check(2, "two marks only for what was stored", False, f"{who}")
             seen = any(done >= (q or 0) for done in self.confirmed[peer].values())
             self.check(2, "two marks only after a confirm", seen, f"{who} q {q}")
+            device.believed.add(sent.c)
 
     def follows(self, device: "SimDevice", prev: int, q: int) -> None:
         self.check(3, "no gap in a stream", prev <= device.last, f"{prev} after {device.last}")
@@ -112,11 +121,28 @@ class Laws:
         )
 
     def failed(self, device: "SimDevice", m: wire.Failed) -> None:
-        self.told_failed.add((device.account, m.device, m.c))
+        who = (device.account, m.device, m.c)
+        self.told_failed.add(who)
+        if m.code == "expired" and who in self.accepted_us:
+            age_us = self.world.time.now_us - self.accepted_us[who]
+            old = age_us + 15_000_000 >= self.world.limits.inbox_expiry_s * 1_000_000
+            self.check(2, "nothing expires before its time", old, f"{who} {age_us}")
+        if m.code == "trimmed":
+            self.check(5, "trimmed only at the cap", self.world.small_inboxes, str(who))
         if m.first:
             for sent in device.sent:
                 if m.first <= sent.id <= m.id:
                     self.told_failed.add((device.account, device.number, sent.c))
+
+    def restore(self) -> None:
+        """The disk is an older one: what was said of the newer one holds no more."""
+        self.restored = True
+        tables = self.world.disk.tables
+        for owner, devices in tables.devices.items():
+            self.confirmed[owner] = {n: row.confirmed for n, row in devices.items()}
+        self.where.clear()
+        self.ids.clear()
+        self.start.clear()
 
     def confirms(self, device: "SimDevice") -> None:
         self.confirmed[device.actor][device.number] = device.last
@@ -134,13 +160,13 @@ class Laws:
         for owner, upto in batch.inbox_upto.items():
             rows = self.world.disk.tables.inbox.get(owner, {})
             kept = [q for q in rows if q <= upto and rows[q].kind == MESSAGE]
-            done = self.confirmed[owner]
+            done, start = self.confirmed[owner], self.start[owner]
             devices = self.world.disk.tables.devices.get(owner, {})
             gone = {row.device for row in batch.devices_gone if row.account == owner}
-            left = [done.get(n, 0) for n in devices if n not in gone]
-            if kept and left and not self.world.trims:
+            left = [max(done.get(n, 0), start.get(n, 0)) for n in devices if n not in gone]
+            if kept and left:
                 self.check(
-                    4, "wiped only when confirmed", max(kept) <= max(left), f"{owner} {upto}"
+                    4, "wiped only when confirmed", max(kept) <= min(left), f"{owner} {upto}"
                 )
         for owner, id in batch.sent:
             self.check(2, "a message id is given once", id not in self.ids[owner], f"{id}")
@@ -154,6 +180,13 @@ class Laws:
             shard = disk.shards[disk.shard_of(owner)]
             self.check(6, "only the owner writes", shard.owner == node.number, f"{owner}")
             self.check(6, "what is written was run", owner in batch.touched, f"{owner}")
+        for (owner, number), device in batch.devices.items():
+            if number not in self.start[owner]:
+                self.start[owner][number] = device.confirmed
+                rows = disk.tables.inbox.get(owner, {})
+                waiting = [q for q, row in rows.items() if row.kind == MESSAGE]
+                whole = not waiting or device.confirmed < min(waiting) or self.restored
+                self.check(2, "a new device gets all that waits", whole, f"{owner}/{number}")
         for owner, id in batch.sent:
             self.ids[owner].add(id)
         for (owner, q), row in batch.inbox.items():
@@ -192,7 +225,7 @@ class Laws:
         left: list[str] = []
         tables = self.world.disk.tables
         for device in self.world.devices:
-            if device.dead or device.name in self.revoked:
+            if device.dead or device.name in self.revoked or device.lost:
                 continue
             left += [f"{device.name} c {s.c} unanswered" for s in device.sent if not s.answered]
             tail = tables.accounts[device.actor].tail
@@ -214,12 +247,21 @@ class Laws:
 
     def _explained(self, who: Identity, id: int) -> None:
         """Nothing acknowledged is lost."""
-        sender, device, c = who
+        sender, device, _ = who
         to = self.world.written[who]
-        if who in self.told_failed or self.restored:
+        if who in self.told_failed:
             return
+        if self.restored and not any(
+            d.account == sender and d.number == device and self._was_there(d)
+            for d in self.world.devices
+        ):
+            return  # nobody is left who could send it again
         row = self.world.disk.tables.sent.get(account_number(sender), {}).get(id)
         if row is not None and row.code == "blocked":
+            for d in self.world.devices:
+                if d.account == to:
+                    shown = who in self.screens[d.name]
+                    self.check(2, "what is refused for good stays so", not shown, f"{who}")
             return
         alive = [d for d in self.world.devices if d.account == to and self._was_there(d)]
         if not alive:
@@ -231,7 +273,7 @@ class Laws:
         self.check(2, "nothing acknowledged stays open", done, f"{who}")
 
     def _was_there(self, device: "SimDevice") -> bool:
-        return not device.dead and device.name not in self.revoked
+        return not device.dead and not device.lost and device.name not in self.revoked
 
     def _wiped(self) -> None:
         """Law 4: what all devices have confirmed leaves no body anywhere."""

@@ -318,7 +318,8 @@ class SimNode:
         if self.ticks % SCAN_TICKS == 0:
             self._scan(0)
         self.watch.look()
-        if self.ticks % EXPIRY_TICKS == 0 and not self.watch.jumped:
+        every = EXPIRY_TICKS if self.limits.inbox_expiry_s > 3_600 else 200
+        if self.ticks % every == 0 and not self.watch.jumped:
             self._expire()
 
     def _scan_soon(self) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
+import msgspec
+
 from sim.time import MS, SECOND
 from whimbrel.domain.limits import Limits
 
@@ -68,6 +70,10 @@ TROUBLE = {
     "loss": 2.0,
     "partition": 2.0,
     "sleep": 3.0,
+    "lose-phone": 0.5,
+    "strange": 2.0,
+    "backup": 2.0,
+    "restore": 0.5,
 }
 SEVERAL_NODES = {"partition", "database-away", "loss"}
 END_S = 60
@@ -191,6 +197,40 @@ def crashes(seed: int) -> Plan:
     return replace(_steered(seed, 1 + seed % 3, kinds), name="crashes")
 
 
+def lossy(seed: int) -> Plan:
+    """Words between nodes get lost, double, late; sessions and actors live apart."""
+    kinds = {
+        "loss": 20.0, "partition": 8.0, "cut": 10.0, "crash": 2.0, "read": 10.0, "sleep": 10.0,
+        "lose-phone": 2.0, "block": 6.0,
+    }  # fmt: skip
+    return replace(_steered(seed, 2 + seed % 2, kinds), name="lossy")
+
+
+def clocks(seed: int) -> Plan:
+    """Accounts move between nodes whose wall clocks differ by seconds."""
+    kinds = {"clock": 30.0, "freeze": 6.0, "crash": 12.0, "twice": 10.0, "strange": 10.0}
+    return replace(_steered(seed, 1 + seed % 3, kinds), name="clocks")
+
+
+def restores(seed: int) -> Plan:
+    """A backup is taken while everything runs, and comes back."""
+    kinds = {"backup": 10.0, "restore": 3.0, "cut": 6.0, "crash": 3.0, "twice": 6.0}
+    return replace(_steered(seed, 1, kinds), name="restores")
+
+
+def full(seed: int) -> Plan:
+    """Inboxes that hold little, phones that are away for long, messages that expire."""
+    plan = _steered(seed, 1 + seed % 2, {"vanish": 30.0, "lazy": 20.0, "crash": 3.0}, talk=8.0)
+    limits = msgspec.structs.replace(
+        plan.limits,
+        inbox_messages_max=20,
+        trim_slice=5,
+        inbox_expiry_s=30 if seed % 2 else 2_592_000,
+        mailbox_max=50,
+    )
+    return replace(plan, name="full", limits=limits)
+
+
 def newcomers(seed: int) -> Plan:
     """Second devices and new keys for old accounts, beside slow readers."""
     kinds = {"link": 12.0, "reregister": 6.0, "lazy": 20.0, "vanish": 10.0, "read": 20.0}
@@ -204,4 +244,8 @@ SUSPICIONS: dict[str, Callable[[int], Plan]] = {
     "reconnects": reconnects,
     "crashes": crashes,
     "newcomers": newcomers,
+    "lossy": lossy,
+    "clocks": clocks,
+    "restores": restores,
+    "full": full,
 }

@@ -5,6 +5,7 @@ story to the last byte. Faults stop at the plan's end; then everything pending m
 delivered within CALM_S seconds of simulated time (liveness), and the laws are judged.
 """
 
+import copy
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,7 +61,9 @@ class SimWorld:
         self.network = Network(self, Random(plan.seed ^ 0xBEEF))
         self.disk = SharedDisk(plan.shards)
         self.replies = 0
-        self.trims = False
+        self.small_inboxes = plan.limits.inbox_messages_max < 1_000
+        self.backup: Any = None
+        self.blocks: set[tuple[str, str]] = set()
         self.written: dict[tuple[str, int, int], str] = {}  # identity -> to whom
         self.names = [f"{name}" for name in ("ann", "ben", "cem", "dan", "eve", "fay")]
         self.nodes = [SimNode(self, n, plan.seed * 31 + n) for n in range(plan.nodes)]
@@ -265,10 +268,48 @@ class SimWorld:
     def on_block(self, step: Step) -> None:
         device = self._device(step.who, step.amount)
         if device is not None:
-            device.command(wire.Block(self.names[step.other], True))
-            device.command(wire.Block(self.names[step.other], False))
+            other = self.names[step.other]
+            device.command(wire.Block(other, True))
+            self.blocks.add((device.account, other))
+            self.time.after(step.amount, lambda: self._unblock(device, other))
+
+    def _unblock(self, device: SimDevice, other: str) -> None:
+        """Until some device of the account could say it."""
+        for each in self.of(device.account):
+            if each.welcomed:
+                each.command(wire.Block(other, False))
+                return
 
     # ---- steps of machines ---------------------------------------------------------------
+
+    def on_lose_phone(self, step: Step) -> None:
+        """Somebody's phone is gone; what it has sent must arrive all the same."""
+        device = self._device(step.who, step.amount)
+        if device is not None and sum(not d.lost for d in self.devices) > 2:
+            device.vanish(0, silently=True)
+            device.lost = True
+
+    def on_strange(self, step: Step) -> None:
+        """To somebody who does not exist."""
+        device = self._device(step.who, step.amount)
+        if device is not None:
+            device.write("nobody", "is there anybody?")
+
+    def on_backup(self, step: Step) -> None:
+        """A consistent copy, while everything runs."""
+        self.backup = copy.deepcopy(self.disk.tables)
+
+    def on_restore(self, step: Step) -> None:
+        """The machine is gone; yesterday's copy opens a new era."""
+        if self.backup is None or len(self.nodes) > 1 or self.laws.restored:
+            return
+        for node in self.nodes:
+            node.crash("restored")
+        self.disk.tables = self.backup
+        self.disk.era += 1
+        self.laws.restore()
+        for node in self.nodes:
+            node.boot()
 
     def on_crash(self, step: Step) -> None:
         node = self.nodes[step.who]
@@ -400,6 +441,10 @@ _STEPS: dict[str, Callable[[SimWorld, Step], None]] = {
     "loss": SimWorld.on_loss,
     "partition": SimWorld.on_partition,
     "sleep": SimWorld.on_sleep,
+    "lose-phone": SimWorld.on_lose_phone,
+    "strange": SimWorld.on_strange,
+    "backup": SimWorld.on_backup,
+    "restore": SimWorld.on_restore,
 }
 
 
