@@ -43,6 +43,7 @@ class Laws:
         self.revoked: set[str] = set()  # names of devices whose key was taken
         self.signing_up: set[str] = set()  # accounts that got, or may have got, another key
         self.restored = False
+        self.ranges: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         self.accepted_us: dict[Identity, int] = {}
         self.start: dict[int, dict[int, int]] = defaultdict(dict)  # where devices began
         self._last_c: dict[tuple[str, str, int], int] = {}
@@ -90,7 +91,7 @@ class Laws:
             if sent.c in device.believed:
                 continue
             who = (device.account, device.number, sent.c)
-            if who in self.told_failed or sent.code:
+            if sent.code or self._failed(who, sent.id):
                 continue
             q = self.where.get((peer, device.account, sent.id))
             if q is None:
@@ -129,10 +130,13 @@ class Laws:
             self.check(2, "nothing expires before its time", old, f"{who} {age_us}")
         if m.code == "trimmed":
             self.check(5, "trimmed only at the cap", self.world.small_inboxes, str(who))
-        if m.first:
-            for sent in device.sent:
-                if m.first <= sent.id <= m.id:
-                    self.told_failed.add((device.account, device.number, sent.c))
+        if m.first:  # may be heard before the answer that gave a message its id
+            self.ranges[device.account, m.peer].append((m.first, m.id))
+
+    def _failed(self, who: Identity, id: int) -> bool:
+        """Did the sender hear that it will not arrive?"""
+        ranges = self.ranges.get((who[0], self.world.written[who]), ())
+        return who in self.told_failed or any(first <= id <= last for first, last in ranges)
 
     def restore(self) -> None:
         """The disk is an older one: what was said of the newer one holds no more."""
@@ -249,7 +253,7 @@ class Laws:
         """Nothing acknowledged is lost."""
         sender, device, _ = who
         to = self.world.written[who]
-        if who in self.told_failed:
+        if self._failed(who, id):
             return
         if self.restored and not any(
             d.account == sender and d.number == device and self._was_there(d)

@@ -175,6 +175,7 @@ class PairRow(Row, frozen=True):
     peer_read_id: int
     receipt_q: int  # inbox number of the one RECEIPT row about this peer, or 0
     peer_removed_id: int = 0  # removals up to this id were told to our devices
+    hidden: bytes = b""  # MessagePack [[from_id, to_id], ...] refused by a block, not told yet
 
 
 class PairsGone(Row, frozen=True):

@@ -68,6 +68,8 @@ class Pair:
         "blocked",
         "delivered_id",
         "exists",
+        "hidden",
+        "hiding",
         "open",
         "peer",
         "peer_delivered_id",
@@ -102,6 +104,8 @@ class Pair:
         self.peer_read_id = 0
         self.peer_removed_id = 0
         self.receipt_q = 0
+        self.hidden: list[tuple[int, int]] = []  # ids refused by a block, not told yet
+        self.hiding = False  # the last answer was such a refusal: the next one joins it
         self.open: dict[int, Open] = {}  # by id, oldest first
 
     @property

@@ -42,6 +42,7 @@ from whimbrel.domain.ids import (
 )
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Router, SessionSink
+from whimbrel.edge.transport import Link
 from whimbrel.protocol import wire
 from whimbrel.protocol.frames import FrameDecoder
 from whimbrel.protocol.native import Codec
@@ -49,6 +50,7 @@ from whimbrel.protocol.translate import ANSWERS, item_to_wire
 
 log = structlog.get_logger("whimbrel.edge")
 
+GOODBYE_S = 5.0  # for reading why the session ended
 ATTACH_FIRST_S = 0.1
 ATTACH_MAX_S = 5.0
 BUSY_RETRY_S = 0.05
@@ -61,22 +63,6 @@ class Numbers(Protocol):
 
     def open(self, sink: SessionSink) -> int: ...
     def close(self, number: int) -> None: ...
-
-
-class Link(Protocol):
-    """What a session needs of its connection (edge/transport.py, or WebSocket later)."""
-
-    address: str
-    is_closed: bool
-
-    def write(self, data: bytes) -> None: ...
-    def flush(self) -> None: ...
-    @property
-    def is_slow(self) -> bool: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
 
 
 class Edge(Protocol):
@@ -108,6 +94,7 @@ class Session:
         "_decoder",
         "_device",
         "_edge",
+        "_end_s",
         "_forgotten",
         "_frames",
         "_hello",
@@ -153,7 +140,7 @@ class Session:
         self._waits_for_welcome = False
         self._resend_s = 0.0
         self._resend_delay_s = 0.0
-        self._attach_s = 0.0
+        self._attach_s = self._end_s = 0.0
         self._attach_delay_s = ATTACH_FIRST_S
         self.allowance_frames = 2 * edge.limits.frames_per_s
         self.allowance_bytes = 2 * edge.limits.bytes_per_s
@@ -225,6 +212,8 @@ class Session:
             if not self._paused:
                 self._paused = True
                 self._link.pause_reading()
+                if self.allowance_frames < 0 or self.allowance_bytes < 0:
+                    self._edge.counts["slowed-down"] += 1
         elif self._paused:
             self._paused = False
             self._link.resume_reading()
@@ -355,7 +344,7 @@ class Session:
 
     def on_ping(self, ping: wire.Ping) -> None:
         self._send(wire.Pong(ping.n))
-        self._link.flush()
+        self._push()
 
     def on_pong(self, pong: wire.Pong) -> None:
         """The peer lives; received() has noted it."""
@@ -407,14 +396,17 @@ class Session:
     def flush(self) -> None:
         if self.over:
             return
+        self._push()
+        if self._paused:
+            self._work()
+
+    def _push(self) -> None:
+        """What was written leaves now; who lets too much of it wait is disconnected."""
         self._link.flush()
         if self._link.is_slow:
             self._edge.counts["refused:slow-reader"] += 1
             log.info("reader is too slow, disconnected", code=SlowReader.code)
-            self.over = True
-            self._link.abort()
-        elif self._paused:
-            self._work()
+            self.abort()
 
     def _forward(self, item: a.Item) -> None:
         """DELIVERY.md: forward if prev <= last < q, drop q <= last, else ask to rewind."""
@@ -503,10 +495,12 @@ class Session:
         self._work()
 
     def sweep(self) -> None:
-        """About once a second: time-outs, repetitions, what a full mailbox did not take."""
+        """About once a second: time-outs, repetitions, what the allowance held back."""
         edge = self._edge
         limits, now_s = edge.limits, edge.now_s
         if self.over:
+            if now_s > self._end_s + GOODBYE_S:
+                self._link.abort()
             return
         self.allowance_frames = min(
             self.allowance_frames + limits.frames_per_s, 2 * limits.frames_per_s
@@ -533,7 +527,7 @@ class Session:
         elif silent_s > limits.idle_ping_s and not self._pinged:
             self._pinged = True
             self._send(wire.Ping(int(now_s)))
-            self._link.flush()
+            self._push()
 
     def _sweep_unwelcomed(self, now_s: float, limits: Limits) -> None:
         if now_s - self.started_s > limits.hello_timeout_s:
@@ -569,7 +563,7 @@ class Session:
             self._end(message)
         else:
             self._send(message)
-            self._link.flush()
+            self._push()
 
     def shut_down(self, message: wire.Wire) -> None:
         """The server ends: tell the device, then close."""
@@ -585,11 +579,14 @@ class Session:
         if message is not None:
             self._send(message)
         self.over = True
+        self._end_s = self._edge.now_s
         self._frames.clear()
         self._link.close()
 
     def closed(self) -> None:
         """The connection is gone, for whatever reason."""
+        if self._decoder.pending and not self.over:
+            self._edge.counts["frame-incomplete"] += 1
         self.over = True
         self._frames.clear()
         self._backlog.clear()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import Counter
+from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol, cast
 
 READ_BYTES = 262_144
@@ -20,6 +21,16 @@ TLS_WRITE_BYTES = 262_144  # encrypted in one go; more is split to bound memory
 _READ_BUFFER = memoryview(bytearray(READ_BYTES))
 _PLAIN_BUFFER = bytearray(TLS_READ_BYTES)
 _PLAIN_VIEW = memoryview(_PLAIN_BUFFER)
+
+
+def network_of(address: str) -> str:
+    """What limits count by: an IPv4 address, or the IPv6 network of 64 bits around one."""
+    if ":" not in address:
+        return address
+    whole = IPv6Address(address.partition("%")[0])
+    if whole.ipv4_mapped is not None:
+        return str(whole.ipv4_mapped)
+    return str(IPv6Network((int(whole) >> 64 << 64, 64)))
 
 
 class Application(Protocol):
@@ -34,6 +45,22 @@ class Application(Protocol):
     def received(self, data: bytes) -> None: ...
     def closed(self) -> None:
         """Called exactly once, whatever the reason."""
+
+
+class Link(Protocol):
+    """What an application may do with its connection; a WebSocket offers the same."""
+
+    address: str
+    is_closed: bool
+
+    def write(self, data: bytes) -> None: ...
+    def flush(self) -> None: ...
+    @property
+    def is_slow(self) -> bool: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -83,7 +110,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is not registered as one
         peer = transport.get_extra_info("peername")
-        self.address = peer[0] if peer else ""
+        self.address = network_of(peer[0]) if peer else ""
         self._app = self._app.connected(self)
         if self._closing:
             return
@@ -145,6 +172,10 @@ class Connection(asyncio.BufferedProtocol):
             return False
         self._greeted = True
         self._send_encrypted()
+        if tls.selected_alpn_protocol() is None:  # came for a web server, or for nothing known
+            self._counts["refused:alpn"] += 1
+            self.close()
+            return False
         self._app.opened()
         return not self._closing
 

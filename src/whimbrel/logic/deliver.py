@@ -153,7 +153,7 @@ def _note_removed(pair: Pair, id: int, code: str) -> None:
     """Ranges merge: all that this sender stored here between two removed ids is removed."""
     if pair.removed:
         first, last, was = pair.removed[-1]
-        if was == code and id > last:
+        if was == code and id > last >= pair.delivered_id:  # nothing was delivered between
             pair.removed[-1] = (first, id, code)
             return
     pair.removed.append((id, id, code))

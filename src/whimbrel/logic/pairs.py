@@ -16,6 +16,7 @@ from whimbrel.domain.wants import NotLoaded, PairRows, PairWant, SettledPairWant
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_ring = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode
+_unpack_hidden = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
 _unpack_removed = msgspec.msgpack.Decoder(list[tuple[int, int, str]]).decode
 
 ITEM_OVERHEAD_BYTES = 64  # what an item costs on the wire beside its body, about
@@ -61,6 +62,7 @@ def fill_pair(user: User, peer: int, rows: PairRows) -> Pair:
         pair.peer_delivered_id = row.peer_delivered_id
         pair.peer_read_id = row.peer_read_id
         pair.peer_removed_id = row.peer_removed_id
+        pair.hidden = _unpack_hidden(row.hidden) if row.hidden else []
         pair.receipt_q = row.receipt_q
     user.pairs[peer] = pair
     return pair
@@ -85,6 +87,7 @@ def pair_row(user: User, pair: Pair) -> PairRow:
         pair.peer_read_id,
         pair.receipt_q,
         pair.peer_removed_id,
+        _pack(pair.hidden) if pair.hidden else b"",
     )
 
 

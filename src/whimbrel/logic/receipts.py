@@ -7,7 +7,7 @@ peer. Law: a mark shown never covers a message that the recipient does not hold.
 
 from whimbrel.domain.answers import CommandRefused, Gone, Item, ReadDone, UnknownSession
 from whimbrel.domain.effects import Effect, Push, Tell
-from whimbrel.domain.errors import UnknownRecipient
+from whimbrel.domain.errors import UNDELIVERABLE, UnknownRecipient
 from whimbrel.domain.messages import MarkRead, Receipt, ReceiptAck
 from whimbrel.domain.rows import (
     DELIVERED,
@@ -33,6 +33,9 @@ from whimbrel.logic.pairs import (
 )
 
 # ---- as recipient -----------------------------------------------------------------------
+
+
+HIDDEN_MAX = 64  # runs of messages refused by a block that a pair remembers untold
 
 
 def on_mark_read(user: User, m: MarkRead, turn: Turn) -> list[Effect]:
@@ -158,6 +161,29 @@ def _tell_removed(
     push_item(user, item, pair.peer, before, turn, effects)
 
 
+def hide(user: User, pair: Pair, id: int, turn: Turn, effects: list[Effect]) -> None:
+    """Remember a message that a block refused; a run of them is one range."""
+    hidden = pair.hidden
+    if pair.hiding and hidden and hidden[-1][1] < id:
+        hidden[-1] = (hidden[-1][0], id)
+    else:
+        hidden.append((id, id))
+    if len(hidden) > HIDDEN_MAX:
+        tell_hidden(user, pair, min(hidden)[0], turn, effects)
+    effects.append(pair_row(user, pair))
+
+
+def tell_hidden(user: User, pair: Pair, upto: int, turn: Turn, effects: list[Effect]) -> None:
+    """A watermark is about to pass over messages that a block refused: a mark must not lie,
+    so their failure is told before it, without its reason.
+    """
+    pair.hidden.sort()
+    for first, last in pair.hidden:
+        if first <= upto:
+            _tell_removed(user, pair, first, last, UNDELIVERABLE, turn, effects)
+    pair.hidden = [part for part in pair.hidden if part[0] > upto]
+
+
 def show_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
     """One RECEIPT item a peer: the old one goes, the new one comes under a new number.
 
@@ -167,6 +193,8 @@ def show_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> N
     if pair.open:
         below = next(iter(pair.open)) - 1
         delivered, read = min(delivered, below), min(read, below)
+    if pair.hidden and pair.hidden[0][0] <= delivered:
+        tell_hidden(user, pair, delivered, turn, effects)
     if pair.receipt_q > floor_of(user):
         effects.append(InboxGone(user.number, pair.receipt_q))
     before = user.tail

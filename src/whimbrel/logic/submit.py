@@ -45,7 +45,7 @@ from whimbrel.logic.pairs import (
     push_item,
     wake_by,
 )
-from whimbrel.logic.receipts import show_receipt
+from whimbrel.logic.receipts import hide, show_receipt
 
 HOUR_US = 3_600_000_000
 
@@ -220,13 +220,18 @@ def _close(
 ) -> None:
     """The row leaves `open`; a failure is told to the devices, except that of a block.
 
-    Policy: someone who is blocked sees one check mark for ever, and nothing else.
+    Policy: someone who is blocked sees one check mark, and nothing else; only when a receipt
+    would pass over such a message its failure is told first (receipts.tell_hidden).
     """
     del pair.open[entry.id]
     user.open_count -= 1
     if not pair.open and not pair.owed:
         done_with(user, pair.peer, turn)
-    effects.append(SentState(user.number, entry.id, state, code, turn.now_us))
+    at_us = max(turn.now_us, entry.accepted_us + 1)  # never as if refused at the submit
+    effects.append(SentState(user.number, entry.id, state, code, at_us))
+    if code == BLOCKED:
+        hide(user, pair, entry.id, turn, effects)
+    pair.hiding = code == BLOCKED
     if state in (REFUSED, REMOVED) and code != BLOCKED:
         append_failure(user, pair, entry.device, entry.c, entry.id, 0, code, turn, effects)
         if pair.peer_delivered_id:

@@ -63,6 +63,7 @@ CREATE TABLE pair(
   acked_read_id INTEGER NOT NULL, owed INTEGER NOT NULL,
   peer_delivered_id INTEGER NOT NULL, peer_read_id INTEGER NOT NULL,
   receipt_q INTEGER NOT NULL, peer_removed_id INTEGER NOT NULL,
+  hidden BLOB NOT NULL,
   PRIMARY KEY (owner, peer)
 ) WITHOUT ROWID;
 CREATE INDEX pair_owed ON pair(owner) WHERE owed = 1;
