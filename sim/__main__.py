@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
 def tell(plan: Plan, last: int, shrink: bool) -> int:
     """The story of one run; of a failing one also the shortest plan that still fails."""
     verdict = run(plan, keep_story=True)
-    print("\n".join(verdict.story[-last:]))
+    print("\n".join(verdict.story[-last:] if last else ()))
     print(verdict.stack, end="")
     print(summary(verdict))
     if verdict.broken is not None and shrink:

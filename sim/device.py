@@ -258,9 +258,10 @@ class SimDevice:
             self._say(wire.Confirm(self.last))
 
     def wake(self) -> None:
-        """No longer lazy."""
-        self.lazy, self.lag_us = False, 0
-        self._confirm_soon()
+        """No longer lazy: it says what it held back. (Not more: that would hide lost confirms.)"""
+        held_back, self.lazy, self.lag_us = self.lazy, False, 0
+        if held_back:
+            self._confirm_soon()
 
 
 def hash_of(key: str) -> bytes:

@@ -55,6 +55,7 @@ class SimStore(MemoryStore):
         self.hang_us = 0  # how long the next commit takes
         self.die_after_write = False
         self.late_writes = True
+        self._known: dict[int, int] = {}  # the epochs of the batch under way
         super().__init__(disk, schedule=self._soon, inline=inline, limits=node.limits)
         self.fate = self._fate
         self.sound = lambda: self.reason
@@ -66,6 +67,11 @@ class SimStore(MemoryStore):
     def _soon(self, call: Callable[[], None]) -> None:
         delay_us, self.hang_us = self.hang_us, 0
         self.node.after(delay_us or self.chance.randrange(100, 4 * MS), call)
+
+    def commit(self, batch: Batch, done: Done) -> None:
+        """The engine has one under way at a time; it carries the epochs of now."""
+        self._known = self.node.known(batch.touched)
+        super().commit(batch, done)
 
     def _fate(self, batch: Batch) -> Fate:
         if not self.node.reaches_database():
@@ -90,18 +96,15 @@ class SimStore(MemoryStore):
         """MEASURED: a row that is not seen after a lost connection may be committed a second
         later by the same backend. Only its fence keeps it from contradicting what came since.
         """
-        disk, node = self.disk, self.node
-        assert isinstance(disk, SharedDisk)
-        numbers = {disk.shard_of(account) for account in batch.touched}
-        known = {number: node.epochs.get(number) for number in numbers}
+        node, known = self.node, self._known
 
         def now() -> None:
-            if all(disk.shards[number].epoch == known[number] for number in numbers):
-                disk.tables.apply(batch, self._limits.dead_letters_max)
+            if node.holds(known):
+                self.disk.tables.apply(batch, self._limits.dead_letters_max)
                 node.world.laws.written(node, batch)
                 node.world.story.add("written late", node.number, batch.number)
 
-        if not self._broken and node.holds(batch.touched):
+        if not self._broken and node.holds(known):
             node.world.time.after(self.chance.randrange(10 * MS, 2 * SECOND), now)
 
     def recover(self, done: Callable[[bool, str], None]) -> None:
@@ -123,7 +126,7 @@ class SimStore(MemoryStore):
             self._start()
 
     def _write(self, batch: Batch, fate: Fate) -> tuple[Outcome, str]:
-        if not self._broken and not self.node.holds(batch.touched):
+        if not self._broken and not self.node.holds(self._known):
             return Outcome.FENCED, FENCED
         if fate is not Fate.FAIL and fate is not Fate.UNKNOWN_LOST and not self._broken:
             self.node.world.laws.before_write(self.node, batch)

@@ -4,12 +4,15 @@ Nothing here asks the code under test. `Broken` carries the law's number, so tha
 bug can be shown to be caught by the right one.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
+from sim.time import START_US
 from whimbrel.domain.batch import Batch
+from whimbrel.domain.errors import UNDELIVERABLE
 from whimbrel.domain.ids import account_number
-from whimbrel.domain.rows import FINAL_STATES, MESSAGE, OPEN
+from whimbrel.domain.messages import Deliver
+from whimbrel.domain.rows import COPY, FAILURE, FINAL_STATES, MESSAGE, OPEN
 from whimbrel.protocol import wire
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 # what a phone may hear when machines or networks fail
 EXPECTED = {"not-authorized", "try-again", "idle-timeout", "hello-timeout", "shutting-down"}
+TRIES_US = 60_000_000
+TRIES_MAX = 30  # of one message in that time, with every other reason to try again
 Identity = tuple[str, int, int]  # sender's account, its device, c
 
 
@@ -44,8 +49,9 @@ class Laws:
         self.signing_up: set[str] = set()  # accounts that got, or may have got, another key
         self.restored = False
         self.ranges: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-        self.accepted_us: dict[Identity, int] = {}
+        self.refused: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         self.start: dict[int, dict[int, int]] = defaultdict(dict)  # where devices began
+        self.tries: dict[tuple[int, int, int, int], deque[int]] = defaultdict(deque)
         self._last_c: dict[tuple[str, str, int], int] = {}
 
     def check(self, law: int, what: str, holds: bool, detail: str = "") -> None:
@@ -80,7 +86,6 @@ class Laws:
         known = self.acknowledged.get(who)
         self.check(2, "an id is given once", known in (None, m.id) or late, str(who))
         self.acknowledged[who] = m.id
-        self.accepted_us.setdefault(who, self.world.time.now_us)
 
     def _receipt(self, device: "SimDevice", m: wire.Receipt) -> None:
         """Two check marks: a device of the recipient has confirmed it."""
@@ -124,12 +129,14 @@ class Laws:
     def failed(self, device: "SimDevice", m: wire.Failed) -> None:
         who = (device.account, m.device, m.c)
         self.told_failed.add(who)
-        if m.code == "expired" and who in self.accepted_us:
-            age_us = self.world.time.now_us - self.accepted_us[who]
+        if m.code == "expired":  # an id is the time of its acceptance, on some node's clock
+            age_us = START_US + self.world.time.now_us - m.id
             old = age_us + 15_000_000 >= self.world.limits.inbox_expiry_s * 1_000_000
             self.check(2, "nothing expires before its time", old, f"{who} {age_us}")
         if m.code == "trimmed":
             self.check(5, "trimmed only at the cap", self.world.small_inboxes, str(who))
+        if m.code == UNDELIVERABLE and m.first:
+            self.refused[device.account, m.peer].append((m.first, m.id))
         if m.first:  # may be heard before the answer that gave a message its id
             self.ranges[device.account, m.peer].append((m.first, m.id))
 
@@ -217,10 +224,27 @@ class Laws:
                     count = len(att.flights)
                     self.check(5, "a window holds", count <= limits.window_items_max, str(count))
         for owner, rows in self.world.disk.tables.inbox.items():
-            waiting = sum(row.kind == MESSAGE for row in rows.values())
+            waiting = sum(row.kind <= COPY for row in rows.values())
             self.check(
                 5, "an inbox is capped", waiting <= limits.inbox_messages_max + 64, f"{owner}"
             )
+
+    def told(self, node: "SimNode", message: object) -> None:
+        """Law 5, of an actor that nobody answers: it asks less and less often."""
+        if not isinstance(message, Deliver):
+            return
+        key = (node.number, node.incarnation, message.sender, message.id)
+        now_us = self.world.time.now_us
+        times = self.tries[key]
+        times.append(now_us)
+        while times[0] < now_us - TRIES_US:
+            times.popleft()
+        self.check(
+            5,
+            "retries back off",
+            len(times) <= TRIES_MAX + self.world.limits.open_per_peer_max,
+            f"{key}: {len(times)}",
+        )
 
     # ---- the end -------------------------------------------------------------------------
 
@@ -239,7 +263,7 @@ class Laws:
                 left.append(f"{device.name} has {device.last} of {tail}")
         left += [f"{owner} open {id}" for owner, rows in tables.open.items() for id in rows]
         left += [f"{owner} owes {peer}" for owner, rows in tables.owed.items() for peer in rows]
-        return left
+        return left or self._unwiped()
 
     def judge(self) -> None:
         """When everything has come to rest."""
@@ -253,7 +277,9 @@ class Laws:
         """Nothing acknowledged is lost."""
         sender, device, _ = who
         to = self.world.written[who]
-        if self._failed(who, id):
+        if any(first <= id <= last for first, last in self.refused.get((sender, to), ())):
+            self._nobody_saw(who, to)
+        if self._failed(who, id) or self._failure_waits(who, id):
             return
         if self.restored and not any(
             d.account == sender and d.number == device and self._was_there(d)
@@ -262,10 +288,7 @@ class Laws:
             return  # nobody is left who could send it again
         row = self.world.disk.tables.sent.get(account_number(sender), {}).get(id)
         if row is not None and row.code == "blocked":
-            for d in self.world.devices:
-                if d.account == to:
-                    shown = who in self.screens[d.name]
-                    self.check(2, "what is refused for good stays so", not shown, f"{who}")
+            self._nobody_saw(who, to)
             return
         alive = [d for d in self.world.devices if d.account == to and self._was_there(d)]
         if not alive:
@@ -276,12 +299,29 @@ class Laws:
         done = row is None or state in FINAL_STATES or state != OPEN
         self.check(2, "nothing acknowledged stays open", done, f"{who}")
 
+    def _nobody_saw(self, who: Identity, to: str) -> None:
+        for device in self.world.devices:
+            if device.account == to and not self.restored:
+                shown = who in self.screens[device.name]
+                self.check(2, "what is refused for good stays so", not shown, f"{who}")
+
+    def _failure_waits(self, who: Identity, id: int) -> bool:
+        """The sender's phones are gone; what they would hear lies in its inbox."""
+        if any(d.account == who[0] and self._was_there(d) for d in self.world.devices):
+            return False
+        peer = account_number(self.world.written[who])
+        return any(
+            row.kind == FAILURE and row.peer == peer and (row.extra or row.id) <= id <= row.id
+            for row in self.world.disk.tables.inbox.get(account_number(who[0]), {}).values()
+        )
+
     def _was_there(self, device: "SimDevice") -> bool:
         return not device.dead and not device.lost and device.name not in self.revoked
 
-    def _wiped(self) -> None:
-        """Law 4: what all devices have confirmed leaves no body anywhere."""
+    def _unwiped(self) -> list[str]:
+        """What all devices have confirmed, and whose bodies are still there."""
         tables = self.world.disk.tables
+        left: list[str] = []
         for owner, rows in tables.inbox.items():
             devices = [d for d in self.world.devices if d.actor == owner and self._was_there(d)]
             if not devices:
@@ -289,9 +329,14 @@ class Laws:
             if set(tables.devices.get(owner, ())) - {d.number for d in devices}:
                 continue  # a device whose key was lost on the way to it: it never confirms
             floor = min(d.last for d in devices)
-            left = [q for q, row in rows.items() if q <= floor and row.body is not None]
-            self.check(4, "wiped when confirmed", not left, f"{owner} {left[:5]}")
-        for owner, sent in tables.sent.items():
+            left += [f"{owner} q {q}" for q, r in rows.items() if q <= floor and r.body is not None]
+        return left
+
+    def _wiped(self) -> None:
+        """Law 4: what all devices have confirmed leaves no body anywhere."""
+        left = self._unwiped()
+        self.check(4, "wiped when confirmed", not left, "; ".join(left[:4]))
+        for owner, sent in self.world.disk.tables.sent.items():
             bodies = [id for id, row in sent.items() if row.body is not None and row.state != OPEN]
             self.check(4, "a stored message leaves no body behind", not bodies, f"{owner}")
 

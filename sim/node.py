@@ -15,8 +15,9 @@ from sim.time import MS, SECOND, NodeClock
 from whimbrel.domain.answers import ToSession
 from whimbrel.domain.ids import node_of
 from whimbrel.domain.messages import Alarm, ExpireInbox, ToActor
+from whimbrel.domain.ports import Router
 from whimbrel.domain.wants import OwnersExpired, OwnersOpen
-from whimbrel.edge.session import Session
+from whimbrel.edge.session import Numbers, Session
 from whimbrel.logic import user as user_rules
 from whimbrel.node.clock import ClockWatch
 from whimbrel.node.interpreter import Interpreter
@@ -40,8 +41,8 @@ class SimEdge:
 
     def __init__(self, node: "SimNode") -> None:
         self.node = node
-        self.router = node
-        self.numbers = node.sessions
+        self.router: Router = node
+        self.numbers: Numbers = node.sessions
         self.limits = node.limits
         self.counts: Counter[str] = Counter()
         self.now_s = node.clock.monotonic_us() / 1e6
@@ -81,6 +82,7 @@ class SimNode:
         self.up = False
         self.incarnation = 0
         self.frozen_until_us = 0
+        self._held: list[tuple[int, Callable[[], None]]] = []  # while it is stopped
         self.cut_off = False  # from the database
         self.epochs: dict[int, int] = {}  # shards that this node believes to own
         self.held_until_us = 0
@@ -146,10 +148,22 @@ class SimNode:
         """A dead process does nothing; a stopped one does it when it goes on."""
         if incarnation != self.incarnation or not self.up:
             return
-        if self.frozen_until_us > self.world.time.now_us:
-            self.world.time.at(self.frozen_until_us, lambda: self.if_still(incarnation, call))
+        if self._held or self.frozen_until_us > self.world.time.now_us:
+            if not self._held:
+                self.world.time.at(self.frozen_until_us, self._thaw)
+            self._held.append((incarnation, call))
             return
         call()
+
+    def _thaw(self) -> None:
+        """It goes on as if nothing had happened, with everything that came meanwhile, in order."""
+        if self.frozen_until_us > self.world.time.now_us:
+            self.world.time.at(self.frozen_until_us, self._thaw)
+            return
+        held, self._held = self._held, []
+        for incarnation, call in held:
+            if incarnation == self.incarnation and self.up:
+                call()
 
     def arrive(self, delay_us: int, call: Callable[[], None]) -> None:
         """From another node: whichever process runs here then."""
@@ -170,6 +184,7 @@ class SimNode:
         return self.world.disk.shards[self.world.disk.shard_of(account)].owner
 
     def tell(self, account: int, message: ToActor) -> bool:
+        self.world.laws.told(self, message)
         if self.owns(account):
             return self.engine.post(account, message)
         owner = self._owner(account)
@@ -204,14 +219,19 @@ class SimNode:
     def reaches_database(self) -> bool:
         return not self.cut_off
 
-    def holds(self, touched: Iterable[int]) -> bool:
-        """The fence of a commit, on the database's side."""
+    def known(self, touched: Iterable[int]) -> dict[int, int]:
+        """The epochs under which a batch leaves, by shard; -1: not ours any more."""
         disk = self.world.disk
-        for account in touched:
-            shard = disk.shards[disk.shard_of(account)]
-            if self.epochs.get(disk.shard_of(account)) != shard.epoch:
-                return False
-            if shard.owner != self.number:
+        return {
+            number: self.epochs.get(number, -1)
+            for number in sorted({disk.shard_of(account) for account in touched})
+        }
+
+    def holds(self, known: dict[int, int]) -> bool:
+        """The fence of a commit, on the database's side."""
+        shards = self.world.disk.shards
+        for number, epoch in known.items():
+            if shards[number].epoch != epoch or shards[number].owner != self.number:
                 return False
         return True
 
@@ -276,7 +296,14 @@ class SimNode:
 
     def _take_over(self, number: int) -> None:
         """Raise the epoch and commit; only then is anything loaded."""
+        self.after(self.chance.randrange(100, 20 * MS), lambda: self._raise(number))
+
+    def _raise(self, number: int) -> None:
+        """On the database: expired is judged there, by its own clock."""
         shard = self.world.disk.shards[number]
+        expires_us = self.world.disk.expires.get(shard.owner, -1)
+        if shard.owner not in (-1, self.number) and expires_us > self.world.time.now_us:
+            return  # somebody else was faster
         shard.epoch += 1
         shard.owner = self.number
         epoch = shard.epoch

@@ -129,7 +129,8 @@ def _limits(chance: Random) -> Limits:
 
 
 def _times(chance: Random, per_minute: float, end_us: int) -> list[int]:
-    times, at_s = [], 0.0
+    times: list[int] = []
+    at_s = 0.0
     while True:
         at_s += chance.expovariate(per_minute / 60)
         if at_s * SECOND >= end_us:
@@ -214,18 +215,21 @@ def clocks(seed: int) -> Plan:
 
 def restores(seed: int) -> Plan:
     """A backup is taken while everything runs, and comes back."""
-    kinds = {"backup": 10.0, "restore": 3.0, "cut": 6.0, "crash": 3.0, "twice": 6.0}
+    kinds = {
+        "backup": 10.0, "restore": 3.0, "cut": 6.0, "vanish": 12.0, "crash": 3.0, "twice": 6.0,
+    }  # fmt: skip
     return replace(_steered(seed, 1, kinds), name="restores")
 
 
 def full(seed: int) -> Plan:
     """Inboxes that hold little, phones that are away for long, messages that expire."""
-    plan = _steered(seed, 1 + seed % 2, {"vanish": 30.0, "lazy": 20.0, "crash": 3.0}, talk=8.0)
+    kinds = {"vanish": 30.0, "lazy": 20.0, "crash": 3.0, "lose-phone": 1.0}
+    plan = _steered(seed, 1 + seed % 2, kinds, talk=8.0)
     limits = msgspec.structs.replace(
         plan.limits,
         inbox_messages_max=20,
         trim_slice=5,
-        inbox_expiry_s=30 if seed % 2 else 2_592_000,
+        inbox_expiry_s=20 if seed % 2 else 2_592_000,
         mailbox_max=50,
     )
     return replace(plan, name="full", limits=limits)
@@ -235,6 +239,87 @@ def newcomers(seed: int) -> Plan:
     """Second devices and new keys for old accounts, beside slow readers."""
     kinds = {"link": 12.0, "reregister": 6.0, "lazy": 20.0, "vanish": 10.0, "read": 20.0}
     return replace(_steered(seed, 1 + seed % 2, kinds), name="newcomers")
+
+
+def expiring(seed: int) -> Plan:
+    """Phones that never return, while their friends go on writing to them."""
+    plan = _steered(seed, 1 + seed % 2, {"cut": 6.0, "crash": 2.0}, talk=4.0)
+    gone = Step(plan.steps[0].at_us, "lose-phone", 0, 0, 1)
+    limits = msgspec.structs.replace(plan.limits, inbox_expiry_s=20)
+    return replace(plan, name="expiring", limits=limits, steps=(gone, *plan.steps))
+
+
+def widows(seed: int) -> Plan:
+    """A phone is gone for good, then the node where its session lived; its inbox is small."""
+    plan = _steered(seed, 2, {"cut": 3.0}, talk=8.0)
+    at_us = 2 * SECOND
+    steps = [
+        Step(at_us, "lose-phone", 0, 0, 1),
+        Step(at_us + 100 * MS, "crash", seed % 2, 0, 2_000 * MS),
+    ]
+    limits = msgspec.structs.replace(plan.limits, inbox_messages_max=20, trim_slice=5)
+    later = tuple(sorted((*plan.steps, *steps), key=lambda step: step.at_us))
+    return replace(plan, name="widows", limits=limits, steps=later)
+
+
+def apart(seed: int) -> Plan:
+    """Two nodes do not hear each other for a long time; their databases do."""
+    plan = _steered(seed, 2, {"cut": 3.0}, talk=2.0)
+    steps = (Step(SECOND, "partition", 0, 1, 16_000 * MS), *plan.steps)
+    limits = msgspec.structs.replace(plan.limits, open_per_peer_max=1 + seed % 4)
+    return replace(plan, name="apart", limits=limits, steps=steps)
+
+
+def blocks(seed: int) -> Plan:
+    """People block and unblock while words between nodes come late and twice."""
+    kinds = {"block": 60.0, "loss": 30.0, "cut": 6.0, "sleep": 6.0}
+    return replace(_steered(seed, 2 + seed % 2, kinds), name="blocks")
+
+
+def hangs(seed: int) -> Plan:
+    """Commits that take seconds, while the node loses its shards and gets them back."""
+    kinds = {"disk-hangs": 30.0, "freeze": 20.0, "sleep": 20.0, "cut": 6.0, "reregister": 3.0}
+    return replace(_steered(seed, 1 + seed % 2, kinds), name="hangs")
+
+
+def hellos(seed: int) -> Plan:
+    """Hellos and their answers come late and twice, while phones come and go."""
+    kinds = {"loss": 60.0, "cut": 12.0}
+    return replace(_steered(seed, 2, kinds, talk=10.0), name="hellos")
+
+
+def partings(seed: int) -> Plan:
+    """The last words before a silence: nothing that comes later carries them along."""
+    chance = Random(seed)
+    steps = []
+    for other in (1, 2):
+        at_us = chance.randrange(100, 5_000) * MS
+        steps.append(Step(at_us - 50 * MS, "lag", other, 0, 600 * MS))
+        steps.append(Step(at_us, "write", 0, other, chance.choice((1, 3))))
+        gone_us = at_us + chance.randrange(50, 400) * MS
+        steps.append(Step(gone_us, "vanish", other, 0, 2_000 * MS))
+    steps.sort(key=lambda step: step.at_us)
+    limits = _limits(chance)
+    return Plan(seed, 1, 3, 4, limits, tuple(steps), 8 * SECOND, name="partings")
+
+
+def orphans(seed: int) -> Plan:
+    """Somebody writes, the words to the other node get lost, the phone is gone for good, and
+    then the machine: nobody but the server itself can remember the message.
+    """
+    plan = _steered(seed, 2, {"cut": 6.0}, talk=2.0)
+    chance = Random(seed)
+    at_us = chance.randrange(2_000, 20_000) * MS
+    others = tuple(step for step in plan.steps if step.who and step.other)
+    last = [
+        Step(at_us, "partition", 0, 1, 8_000 * MS),
+        *(Step(at_us + 100 * MS, "write", 0, other, 3) for other in (1, 2)),
+        Step(at_us + 1_500 * MS, "lose-phone", 0, 0, 1),
+        Step(at_us + 2_000 * MS, "crash", 0, 0, 3_000 * MS),
+        Step(at_us + 2_000 * MS, "crash", 1, 0, 3_000 * MS),
+    ]
+    steps = tuple(sorted((*others, *last), key=lambda step: step.at_us))
+    return replace(plan, steps=steps, name="orphans")
 
 
 SUSPICIONS: dict[str, Callable[[int], Plan]] = {
@@ -248,4 +333,12 @@ SUSPICIONS: dict[str, Callable[[int], Plan]] = {
     "clocks": clocks,
     "restores": restores,
     "full": full,
+    "expiring": expiring,
+    "widows": widows,
+    "apart": apart,
+    "blocks": blocks,
+    "hangs": hangs,
+    "orphans": orphans,
+    "hellos": hellos,
+    "partings": partings,
 }

@@ -7,7 +7,7 @@ Call = Callable[[], None]
 
 MS = 1_000
 SECOND = 1_000_000
-EVENTS_MAX = 1_000_000
+EVENTS_MAX = 400_000
 START_US = 1_800_000_000_000_000  # the true wall clock at the beginning
 
 

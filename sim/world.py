@@ -136,12 +136,11 @@ class SimWorld:
 
         def heard(answer: Any) -> None:
             if isinstance(answer, LinkDone):
-                if answer.device:
+                if answer.device and all(key != device.key for device in self.devices):
                     self._new_device(account, answer.device, key, seed, alone=False)
                 return
             deliver(answer)
 
-        session.__class__  # noqa: B018
         self._catch(line, heard)
         node.tell(
             account_number(account), Link(first.number, session.number, hash_of(key), "tablet", 1)
@@ -174,11 +173,10 @@ class SimWorld:
         self.time.run_until(start_us + self.plan.end_us)
         self.calm()
         end_us = self.time.now_us + CALM_S * SECOND
-        while self.time.now_us < end_us:
+        calm_looks = 0
+        while self.time.now_us < end_us and calm_looks < 2:  # what expires stirs it up again
             self.time.run_until(self.time.now_us + LOOK_S * SECOND)
-            if not self.laws.pending():
-                break
-        self.time.run_until(self.time.now_us + LOOK_S * SECOND)
+            calm_looks = 0 if self.laws.pending() else calm_looks + 1
         self.laws.judge()
 
     def calm(self) -> None:

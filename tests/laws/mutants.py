@@ -9,7 +9,7 @@ from sim.planting import Edit, Mutant
 from whimbrel.domain.batch import after_state
 from whimbrel.domain.ids import next_id
 from whimbrel.edge.session import Session
-from whimbrel.logic import deliver, devices, pairs, receipts, stream, submit, user
+from whimbrel.logic import deliver, devices, pairs, receipts, stream, submit, trimming, user
 from whimbrel.node.interpreter import Interpreter
 from whimbrel.runtime import engine
 from whimbrel.runtime.engine import Engine
@@ -182,6 +182,7 @@ DURABLE = (
                 "pair.stored_id = m.id\n",
                 "pair.stored_id = m.id\n"
                 "    pair.delivered_id = m.id\n"
+                "    from whimbrel.logic.receipts import send_receipt\n"
                 "    send_receipt(user, pair, turn, effects)\n",
             ),
         ),
@@ -604,7 +605,7 @@ WIPED = (
         4,
         "expiry removes messages whose time has not come",
         "test_messages_that_nobody_collects_expire_and_the_sender_hears_it",
-        (Edit(deliver.on_expire, " and row[4] < m.before_us", ""),),
+        (Edit(trimming.on_expire, " if row[4] < m.before_us", ""),),
     ),
     Mutant(
         "unlinked-device-holds-bodies",
@@ -725,7 +726,7 @@ BOUNDED = (
         5,
         "the sender of a trimmed message does not hear of it",
         "test_a_full_inbox_is_trimmed_aloud_for_both_sides",
-        (Edit(deliver._remove, "if id > pair.delivered_id:", "if False:"),),
+        (Edit(trimming._remove, "if id > pair.delivered_id:", "if False:"),),
     ),
     Mutant(
         "trimmed-in-silence-for-the-recipient",
@@ -734,7 +735,7 @@ BOUNDED = (
         "test_a_full_inbox_is_trimmed_aloud_for_both_sides",
         (
             Edit(
-                deliver._remove,
+                trimming._remove,
                 "effects.append(\n        InboxRow(user.number, q, TRIM,",
                 "[].append(\n        InboxRow(user.number, q, TRIM,",
             ),
@@ -745,7 +746,7 @@ BOUNDED = (
         5,
         "items that a live session holds are trimmed",
         "test_items_that_a_live_session_holds_are_never_trimmed",
-        (Edit(deliver._remove, "if row[0] <= held", ""),),
+        (Edit(trimming._remove, "if row[0] <= held", ""),),
     ),
     Mutant(
         "blocked-still-delivered",
@@ -992,7 +993,7 @@ CRASH = (
         7,
         "sessions of an actor that lost its memory hear nothing",
         "sessions_of_a_crashed_actor_attach_again",
-        (Edit(Interpreter.dropped, "sink.deliver(UnknownSession())", "pass"),),
+        (Edit(Interpreter._unknown, "sink.deliver(UnknownSession())", "pass"),),
     ),
     Mutant(
         "session-ignores-a-crash",

@@ -59,8 +59,9 @@ class Others:
     def owns(self, account: int) -> bool:
         return account == HERE
 
-    def tell(self, account: int, message: Any) -> None:
+    def tell(self, account: int, message: Any) -> bool:
         self.heard.append(("tell", account))
+        return True
 
     def push(self, session: int, answer: Any) -> None:
         self.heard.append(("push", session))

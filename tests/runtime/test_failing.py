@@ -290,3 +290,23 @@ def test_a_disk_that_stays_broken_is_tried_less_and_less_often_but_for_ever() ->
     world.post(1, Add())
     world.run()
     assert world.timers[0][0] - world.now_us == RECOVER_FIRST_US, "a new trouble, a new count"
+
+
+def test_what_ran_before_its_actor_went_elsewhere_never_leaves_although_the_actor_comes_back() -> (
+    None
+):
+    """The simulator found it: the batch would carry the epoch of the second tenure."""
+    world = ToyWorld(inline=False)
+    hang_once(world)
+    world.post(2, Add())
+    world.run()  # its commit hangs
+    world.post(1, Add())
+    world.run()  # runs in the batch behind it
+    world.engine.abandon(lambda key: key == 1)
+    assert world.said == []
+    world.memory.resume()
+    while not world.engine.ready:
+        world.pass_to(world.timers[0][0])
+    world.post(1, Add())
+    world.run()
+    assert world.said == ["1=1"], "nothing of the first tenure was written"

@@ -297,6 +297,9 @@ class ToyHost:
     def asleep(self, key: int, state: State) -> None:
         self.slept.append(key)
 
+    def abandoned(self, lost: Callable[[int], bool]) -> None:
+        """Nobody sleeps with an attachment here."""
+
     def dropped(self, key: int, state: State) -> None:
         self.lost.append(key)
 

@@ -75,8 +75,8 @@ class Cluster(Protocol):
         """Does this account's actor live here, as far as this node knows?"""
         ...
 
-    def tell(self, account: int, message: ToActor) -> None:
-        """To the node that owns the account."""
+    def tell(self, account: int, message: ToActor) -> bool:
+        """To the node that owns the account. False: not taken here; retries do the rest."""
         ...
 
     def push(self, session: int, answer: ToSession) -> None:

@@ -13,6 +13,7 @@ FINAL_STATES = (DELIVERED, READ, REFUSED, REMOVED)
 
 # inbox.kind
 MESSAGE, COPY, RECEIPT, FAILURE, TRIM = 0, 1, 2, 3, 4
+LAST_WITH_BODY = COPY  # kinds up to this one hold a body
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -27,7 +28,7 @@ class AccountRow(Row, frozen=True):
     created_us: int
     last_id: int
     tail: int  # the last inbox number given
-    waiting: int  # rows of kind MESSAGE in the inbox
+    waiting: int  # rows with a body in the inbox: messages, and copies of own ones
     last_device: int  # the last device number given
     last_seen_us: int
     contacts_hour: int  # hour (us // 3.6e9) that contacts_used counts

@@ -141,11 +141,14 @@ class Attachment:
         "flights",
         "ordinal",
         "reading",
+        "seen_us",
         "sent",
         "session",
     )
 
-    def __init__(self, device: int, session: int, ordinal: int, cursor: int) -> None:
+    def __init__(
+        self, device: int, session: int, ordinal: int, cursor: int, seen_us: int = 0
+    ) -> None:
         self.device = device
         self.session = session
         self.ordinal = ordinal
@@ -155,6 +158,7 @@ class Attachment:
         self.flights: list[Flight] = []  # sent, not confirmed, rising; oldest first
         self.bytes = 0  # of all flights
         self.reading = False  # a read of the inbox is under way
+        self.seen_us = seen_us  # monotonic: when the session was heard of, at its latest
         self.ended = False  # end-of-queue was told since the last catch-up
 
 

@@ -73,7 +73,7 @@ class FlightsWant(Want, frozen=True):
 
 
 class OldestWant(Want, frozen=True):
-    """-> list of (q, kind, peer, id, stored_us), rising: first inbox rows with q > after."""
+    """-> list of (q, kind, peer, id, stored_us), rising: the first rows with a body, q > after."""
 
     owner: int
     after: int
@@ -118,7 +118,7 @@ class OwnersOpen(Want, frozen=True):
 
 
 class OwnersExpired(Want, frozen=True):
-    """-> list of owners of inbox MESSAGE rows stored before before_us (oldest rows first)."""
+    """-> list of owners of inbox rows with a body, stored before before_us (oldest rows first)."""
 
     before_us: int
     limit: int

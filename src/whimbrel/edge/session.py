@@ -422,10 +422,14 @@ class Session:
         hello = self._hello
         assert hello is not None
         self._ordinal = welcome.ordinal
-        start = hello.last if hello.era == welcome.era and hello.last <= welcome.tail else 0
-        self._last = max(start, welcome.confirmed)
-        self._confirmed = welcome.confirmed
         first = not self.welcomed
+        if first and hello.era == welcome.era and hello.last <= welcome.tail:
+            self._last = hello.last
+        elif first:
+            self._last = 0
+        # A welcome that is repeated (a hello came twice) is older than what was forwarded since.
+        self._last = max(self._last, welcome.confirmed)
+        self._confirmed = max(self._confirmed, welcome.confirmed)
         if first:
             self.welcomed = True
             self._waits_for_welcome = False

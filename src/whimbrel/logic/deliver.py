@@ -7,22 +7,13 @@ answered the same way for ever, also after the body has been wiped, by the water
 
 from whimbrel.domain.answers import Item
 from whimbrel.domain.effects import Effect, Note, Tell
-from whimbrel.domain.errors import (
-    BLOCKED,
-    EXPIRED,
-    TRIMMED,
-    UNDELIVERABLE,
-    UnknownRecipient,
-)
-from whimbrel.domain.messages import Ack, BusyAck, Deliver, ExpireInbox
-from whimbrel.domain.rows import MESSAGE, TRIM, InboxGone, InboxRow
+from whimbrel.domain.errors import BLOCKED, EXPIRED, UNDELIVERABLE, UnknownRecipient
+from whimbrel.domain.messages import Ack, BusyAck, Deliver
+from whimbrel.domain.rows import MESSAGE, InboxRow
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Pair, User
-from whimbrel.domain.wants import NotLoaded, OldestWant
-from whimbrel.logic.pairs import account_row, need_pairs, pair_of, pair_row, push_item
-from whimbrel.logic.receipts import send_receipt
-
-Oldest = tuple[int, int, int, int, int]  # q, kind, peer, id, stored_us
+from whimbrel.logic.pairs import account_row, pair_of, pair_row, push_item
+from whimbrel.logic.trimming import make_room
 
 
 def on_deliver(user: User, m: Deliver, turn: Turn) -> list[Effect]:
@@ -38,7 +29,7 @@ def on_deliver(user: User, m: Deliver, turn: Turn) -> list[Effect]:
     if pair.blocked:
         return _refuse(user, pair, m, BLOCKED)
     effects: list[Effect] = []
-    if user.waiting >= turn.limits.inbox_messages_max and not _trim(user, turn, effects):
+    if user.waiting >= turn.limits.inbox_messages_max and not make_room(user, turn, effects):
         return [Tell(m.sender, BusyAck(user.number, m.id)), Note("deliver-busy")]
     _clean_ring(pair, m.low)
     pair.stored_id = m.id
@@ -84,76 +75,3 @@ def _clean_ring(pair: Pair, low: int) -> None:
     if pair.ring:
         for id in [id for id in pair.ring if id < low]:
             del pair.ring[id]
-
-
-# ---- messages that nobody collects ------------------------------------------------------
-
-
-def _trim(user: User, turn: Turn, effects: list[Effect]) -> bool:
-    """Make room by removing the oldest waiting messages. False: a live session holds them."""
-    rows = _oldest(user, turn.limits.trim_slice)
-    return _remove(user, [row for row in rows if row[1] == MESSAGE], TRIMMED, turn, effects)
-
-
-def on_expire(user: User, m: ExpireInbox, turn: Turn) -> list[Effect]:
-    """Remove messages that waited too long; their senders are told."""
-    if not user.exists:
-        return []
-    rows = _oldest(user, turn.limits.read_rows_max)
-    old = [row for row in rows if row[1] == MESSAGE and row[4] < m.before_us]
-    effects: list[Effect] = []
-    if old and _remove(user, old, EXPIRED, turn, effects) and len(old) == len(rows):
-        effects.append(Tell(user.number, m))
-    return effects
-
-
-def _oldest(user: User, limit: int) -> list[Oldest]:
-    want = OldestWant(user.number, 0, limit)
-    if want not in user.loaded:
-        raise NotLoaded(want)
-    rows: list[Oldest] = user.loaded[want]  # type: ignore[assignment]
-    need_pairs(user, {row[2] for row in rows if row[1] == MESSAGE})
-    user.loaded.clear()
-    return rows
-
-
-def _remove(user: User, rows: list[Oldest], code: str, turn: Turn, effects: list[Effect]) -> bool:
-    """Remove rows that no live session holds; tell their senders unless already delivered."""
-    held = min(
-        (user.devices[device].confirmed for device in user.attached if device in user.devices),
-        default=user.tail,
-    )
-    rows = [row for row in rows if row[0] <= held]
-    if not rows:
-        return False
-    told: dict[int, Pair] = {}
-    for q, _kind, peer, id, _stored in rows:
-        effects.append(InboxGone(user.number, q))
-        pair = user.pairs[peer]
-        if id > pair.delivered_id:
-            _note_removed(pair, id, code)
-            told[peer] = pair
-    user.waiting -= len(rows)
-    for pair in told.values():
-        effects.append(pair_row(user, pair))
-        send_receipt(user, pair, turn, effects)
-    before = user.tail
-    user.tail = q = before + 1
-    first, last = rows[0][0], rows[-1][0]
-    effects.append(
-        InboxRow(user.number, q, TRIM, user.number, first, 0, 0, last, code, turn.now_us, None)
-    )
-    effects.append(account_row(user))
-    item = Item(before, q, TRIM, user.address, first, 0, 0, last, code, None)
-    push_item(user, item, user.number, before, turn, effects)
-    return True
-
-
-def _note_removed(pair: Pair, id: int, code: str) -> None:
-    """Ranges merge: all that this sender stored here between two removed ids is removed."""
-    if pair.removed:
-        first, last, was = pair.removed[-1]
-        if was == code and id > last >= pair.delivered_id:  # nothing was delivered between
-            pair.removed[-1] = (first, id, code)
-            return
-    pair.removed.append((id, id, code))

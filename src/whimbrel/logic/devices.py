@@ -28,7 +28,7 @@ from whimbrel.domain.messages import (
     Unlink,
 )
 from whimbrel.domain.rows import (
-    MESSAGE,
+    LAST_WITH_BODY,
     DeviceGone,
     InboxUpto,
     PairsGone,
@@ -57,7 +57,7 @@ def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
     start = device.confirmed
     if m.era == turn.era and start < m.last <= user.tail:
         start = m.last  # the device has these; it repeats its confirm after the welcome
-    att = Attachment(m.device, m.session, device.ordinal, start)
+    att = Attachment(m.device, m.session, device.ordinal, start, turn.mono_us)
     was_online = bool(user.attached)
     user.attached[m.device] = att
     effects.append(device_row(user, device))
@@ -88,11 +88,12 @@ def on_attach(user: User, m: Attach, turn: Turn) -> list[Effect]:
         return [Push(m.session, Gone(Replaced.code))]
     att = user.attached.get(m.device)
     if att is not None and att.session == m.session:
+        att.seen_us = turn.mono_us
         if m.confirmed > device.confirmed:
             return [Tell(user.number, Confirm(m.device, m.session, m.confirmed))]
         return []  # the regular repetition: nothing was lost
     start = max(device.confirmed, min(m.last, user.tail))
-    att = Attachment(m.device, m.session, m.ordinal, start)
+    att = Attachment(m.device, m.session, m.ordinal, start, turn.mono_us)
     user.attached[m.device] = att
     effects: list[Effect] = []
     if m.confirmed > device.confirmed:
@@ -179,7 +180,7 @@ def on_unlink(user: User, m: Unlink, turn: Turn) -> list[Effect]:
             raise NotLoaded(want)
         rows: list[tuple[int, int, int, int]] = user.loaded[want]  # type: ignore[assignment]
         user.loaded.clear()
-        user.waiting = max(0, user.waiting - sum(1 for row in rows if row[1] == MESSAGE))
+        user.waiting = max(0, user.waiting - sum(row[1] <= LAST_WITH_BODY for row in rows))
         effects.append(InboxUpto(user.number, new))
     del user.devices[m.gone]
     att = user.attached.pop(m.gone, None)

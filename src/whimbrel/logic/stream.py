@@ -9,7 +9,7 @@ from whimbrel.domain.answers import EndOfQueue, Gone, Item, Rejected, UnknownSes
 from whimbrel.domain.effects import Effect, Push, ReadInbox, Tell
 from whimbrel.domain.errors import BadConfirm
 from whimbrel.domain.messages import Confirm, InboxRead, Rewind
-from whimbrel.domain.rows import MESSAGE, InboxUpto
+from whimbrel.domain.rows import LAST_WITH_BODY, MESSAGE, InboxUpto
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Attachment, Device, Flight, User
 from whimbrel.domain.wants import FlightsWant, NotLoaded
@@ -24,10 +24,12 @@ from whimbrel.logic.pairs import (
     pair_row,
     wake_by,
 )
+from whimbrel.logic.presence import tell_watchers
 from whimbrel.logic.receipts import send_receipt
 
 Known = tuple[int, int, int, int]  # q, kind, peer, id
 
+ATTACHES_MISSED = 4  # so many a session may miss before it is taken for dead
 CONFIRM_SLICE = 1_024  # rows of an old confirm taken in one turn
 
 
@@ -82,8 +84,7 @@ def _confirm(
     wiped = floor_of(user)
     if wiped > floor:
         effects.append(InboxUpto(user.number, wiped))
-        if highest:
-            _count_wiped(user, flights, floor, wiped, effects)
+        _count_wiped(user, flights, floor, wiped, effects)
     return q
 
 
@@ -93,7 +94,7 @@ def _count_wiped(
     """The lowest device has moved: its flights were the rows that are gone now."""
     gone = 0
     for flight in flights:
-        if flight.kind == MESSAGE and floor < flight.q <= wiped:
+        if flight.kind <= LAST_WITH_BODY and floor < flight.q <= wiped:
             gone += 1
     if gone:
         user.waiting = max(0, user.waiting - gone)
@@ -190,6 +191,18 @@ def on_rewind(user: User, m: Rewind, turn: Turn) -> list[Effect]:
     return pump(user, att, turn)
 
 
+def _let_go(user: User, att: Attachment, turn: Turn, effects: list[Effect]) -> None:
+    """Its node is gone and nobody said so: a session that lives attaches again and again.
+
+    It would hold the inbox of an account whose devices are all away (trimming.py).
+    """
+    del user.attached[att.device]
+    effects.append(Push(att.session, UnknownSession()))
+    if not user.attached:
+        user.last_seen_us = turn.now_us
+        tell_watchers(user, turn, effects)
+
+
 def rewind(device: Device, att: Attachment, to: int) -> None:
     """Forget what was sent after `to`; it will be read and sent again."""
     if to >= att.cursor:
@@ -205,9 +218,12 @@ def rewind_stale(user: User, turn: Turn) -> list[Effect]:
     """Items that nobody confirmed for a long time are sent again (a push may be lost)."""
     effects: list[Effect] = []
     patience_us = int(turn.limits.rewind_s * 1_000_000)
-    for att in user.attached.values():
+    for att in list(user.attached.values()):
         device = user.devices.get(att.device)
         if device is None or not att.flights:
+            continue
+        if turn.mono_us - att.seen_us > ATTACHES_MISSED * turn.limits.reattach_s * 1_000_000:
+            _let_go(user, att, turn, effects)
             continue
         due_us = att.flights[0].sent_us + patience_us
         if due_us > turn.mono_us:

@@ -46,6 +46,7 @@ from whimbrel.logic.pairs import (
     wake_by,
 )
 from whimbrel.logic.receipts import hide, show_receipt
+from whimbrel.logic.trimming import make_room
 
 HOUR_US = 3_600_000_000
 
@@ -70,6 +71,9 @@ def on_submit(user: User, m: Submit, turn: Turn) -> list[Effect]:
     if user.open_count >= turn.limits.open_per_account_max:
         return [Push(m.session, SubmitRefused(c, Busy.code, 0, 1))]
     effects: list[Effect] = []
+    full = user.waiting >= turn.limits.inbox_messages_max and len(user.devices) > 1
+    if full and not make_room(user, turn, effects):  # for the copy
+        return [Push(m.session, SubmitRefused(c, Busy.code, 0, 1))]
     if not pair.wrote or not pair.exists or pair.address != m.to:
         if not pair.stored_id:  # whoever wrote to us first tells us nothing new by existing
             wait_s = _count_contact(user, turn)
@@ -264,6 +268,7 @@ def _copy(user: User, m: Submit, id: int, turn: Turn, effects: list[Effect]) -> 
     """What one device sent is shown on the account's other devices, in the same sequence."""
     before = user.tail
     user.tail = q = before + 1
+    user.waiting += 1
     effects.append(
         InboxRow(user.number, q, COPY, m.peer, id, m.device, m.c, 0, "", turn.now_us, m.body)
     )

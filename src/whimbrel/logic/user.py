@@ -41,7 +41,7 @@ from whimbrel.domain.rows import SentForget
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import NEVER, Device, Open, User
 from whimbrel.domain.wants import PairRows, PairWant, UserRows, UserWant, Want
-from whimbrel.logic.deliver import on_deliver, on_expire
+from whimbrel.logic.deliver import on_deliver
 from whimbrel.logic.deliver import refuse_poison as refuse_poison_deliver
 from whimbrel.logic.devices import (
     on_attach,
@@ -65,6 +65,7 @@ from whimbrel.logic.receipts import on_mark_read, on_receipt, on_receipt_ack, re
 from whimbrel.logic.stream import on_confirm, on_inbox_read, on_rewind, rewind_stale
 from whimbrel.logic.submit import on_ack, on_busy, on_submit, retry
 from whimbrel.logic.submit import refuse_poison as refuse_poison_submit
+from whimbrel.logic.trimming import on_expire
 
 
 def on_alarm(user: User, m: Alarm, turn: Turn) -> list[Effect]:

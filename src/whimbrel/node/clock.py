@@ -2,6 +2,8 @@
 
 import time
 
+from whimbrel.domain.ports import Clock
+
 
 class SystemClock:
     def now_us(self) -> int:
@@ -19,7 +21,7 @@ class ClockWatch:
 
     JUMP_US = 3_600_000_000
 
-    def __init__(self, clock: "SystemClock") -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._offset_us = clock.now_us() - clock.monotonic_us()
         self.jumped = False

@@ -7,7 +7,7 @@ here reaches a socket except in release(), which the engine calls after the comm
 
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
@@ -20,7 +20,7 @@ from whimbrel.domain.messages import Alarm, InboxRead
 from whimbrel.domain.ports import Clock, Cluster, Outcome
 from whimbrel.domain.rows import DeadLetterRow
 from whimbrel.domain.turn import Turn
-from whimbrel.domain.user import User
+from whimbrel.domain.user import Attachment, User
 from whimbrel.domain.wants import InboxWant
 from whimbrel.node.sessions import Sessions
 from whimbrel.runtime.engine import Engine
@@ -148,7 +148,14 @@ class Interpreter:
         """An actor crashed: its sessions attach again and repeat what is unanswered."""
         if not isinstance(state, User):
             return
-        for att in state.attached.values():
+        self._unknown(state.attached.values())
+
+    def abandoned(self, lost: Callable[[int], bool]) -> None:
+        """Other nodes write for these accounts now: what sleeping actors left here is stale."""
+        self._unknown(self.sessions.abandon(lost))
+
+    def _unknown(self, attached: Iterable[Attachment]) -> None:
+        for att in attached:
             sink = self.sessions.sinks.get(att.session)
             if sink is not None:
                 sink.deliver(UnknownSession())

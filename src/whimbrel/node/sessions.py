@@ -5,6 +5,7 @@ its attachments itself; when it goes to sleep they stay here; when it crashes th
 and its sessions attach again.
 """
 
+from collections.abc import Callable
 from itertools import count
 
 from whimbrel.domain.ids import NODES_MAX
@@ -36,6 +37,11 @@ class Sessions:
     def asleep(self, account: int, attached: dict[int, Attachment]) -> None:
         if attached:
             self._asleep[account] = attached
+
+    def abandon(self, lost: Callable[[int], bool]) -> list[Attachment]:
+        """What these sleeping actors left behind is void: they live on another node now."""
+        gone = [account for account in self._asleep if lost(account)]
+        return [att for account in gone for att in self._asleep.pop(account).values()]
 
     def forget_attachments(self) -> None:
         self._asleep.clear()

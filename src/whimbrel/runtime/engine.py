@@ -52,6 +52,9 @@ class Host(Protocol):
     def asleep(self, key: int, state: Any) -> None:
         """The actor leaves memory in good order: keep what outlives it."""
 
+    def abandoned(self, lost: Callable[[int], bool]) -> None:
+        """Other nodes own these actors now, also those that sleep."""
+
     def dropped(self, key: int, state: Any) -> None:
         """The actor lost its memory: sessions must attach again."""
 
@@ -594,7 +597,9 @@ class Engine:
     def abandon(self, lost: Callable[[int], bool]) -> None:
         """Another node owns these actors now: forget them at once and answer nobody.
 
-        What they have written and is not committed yet meets the fence.
+        A batch under way meets the fence, by the epochs it left with. One that has not left
+        must never leave: if the shards came back, it would pass the fence with rows of which
+        the actors that are loaded then know nothing.
         """
         for key in [key for key in self.cells if lost(key)]:
             cell = self.cells.pop(key)
@@ -603,6 +608,9 @@ class Engine:
             cell.parked = None
             if state is not None:
                 self.host.dropped(key, state)
+        self.host.abandoned(lost)
+        if any(map(lost, self._open.touched)):
+            self._fail(Outcome.FENCED, "its shards belong to another node now")
 
     @property
     def quiet(self) -> bool:

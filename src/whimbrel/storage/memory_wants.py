@@ -6,7 +6,14 @@ The same shapes as reads.py; the shared suite in tests/storage compares them.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from whimbrel.domain.rows import FINAL_STATES, MESSAGE, AccountRow, DeadLetterRow, InboxRow, SentRow
+from whimbrel.domain.rows import (
+    FINAL_STATES,
+    LAST_WITH_BODY,
+    AccountRow,
+    DeadLetterRow,
+    InboxRow,
+    SentRow,
+)
 from whimbrel.domain.wants import (
     Accounts,
     DeadLetters,
@@ -71,9 +78,10 @@ def _flights(tables: Tables, want: FlightsWant) -> list[tuple[int, int, int, int
 
 def _oldest(tables: Tables, want: OldestWant) -> list[tuple[int, int, int, int, int]]:
     rows = _between(tables, want.owner, want.after, None)
+    bodied = (row for row in rows if row.kind <= LAST_WITH_BODY)
     return [
         (r.q, r.kind, r.peer, r.id, r.stored_us)
-        for r, _ in zip(rows, range(want.limit), strict=False)
+        for r, _ in zip(bodied, range(want.limit), strict=False)
     ]
 
 
@@ -112,7 +120,7 @@ def _owners_expired(tables: Tables, want: OwnersExpired) -> list[int]:
         (row.stored_us, row.owner)
         for rows in tables.inbox.values()
         for row in rows.values()
-        if row.kind == MESSAGE and row.stored_us < want.before_us
+        if row.kind <= LAST_WITH_BODY and row.stored_us < want.before_us
     ]
     return _first_owners(due, want.limit)
 

@@ -64,7 +64,8 @@ PAIR = f"""SELECT a.address, {_PAIR} FROM (SELECT ?1 AS owner, ?2 AS peer) k
 PAIRS_OWED = f"""SELECT a.address, {_PAIR} FROM pair p INDEXED BY pair_owed
  LEFT JOIN account a ON a.id=p.peer AND a.deleted=0 WHERE p.owner=? AND p.owed=1"""
 FLIGHTS = "SELECT q, kind, peer, id FROM inbox WHERE owner=? AND q>? AND q<=? ORDER BY q LIMIT ?"
-OLDEST = "SELECT q, kind, peer, id, stored_us FROM inbox WHERE owner=? AND q>? ORDER BY q LIMIT ?"
+OLDEST = """SELECT q, kind, peer, id, stored_us FROM inbox WHERE owner=? AND q>? AND kind<=1
+ ORDER BY q LIMIT ?"""
 SENT = f"SELECT {_SENT} FROM sent WHERE owner=? AND device=? AND c=? ORDER BY id DESC LIMIT 1"
 INBOX = f"""SELECT coalesce(a.address, ''), {_INBOX} FROM inbox i
  LEFT JOIN account a ON a.id=i.peer
@@ -74,7 +75,7 @@ OWNERS_OPEN = """SELECT owner FROM (SELECT DISTINCT owner FROM sent INDEXED BY s
  UNION SELECT owner FROM (SELECT DISTINCT owner FROM pair INDEXED BY pair_owed
  WHERE owed=1 AND owner>?1 ORDER BY owner LIMIT ?2) ORDER BY 1 LIMIT ?2"""
 # Rows stand in the order they came in: both scans stop at the first row that is too young.
-OLD_INBOX = "SELECT owner, kind=0, stored_us FROM inbox NOT INDEXED ORDER BY rowid"
+OLD_INBOX = "SELECT owner, kind<=1, stored_us FROM inbox NOT INDEXED ORDER BY rowid"
 OLD_SENT = """SELECT owner, state IN (2, 3, 4, 5) AND final_us<?1, accepted_us
  FROM sent NOT INDEXED ORDER BY rowid"""
 ACCOUNTS = f"SELECT {_ACCOUNT} FROM account WHERE address>? AND deleted=0 ORDER BY address LIMIT ?"
