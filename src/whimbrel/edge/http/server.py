@@ -108,6 +108,7 @@ class HttpServer:
             access_log=_SILENT,
             keepalive_timeout=limits.head_s,
             lingering_time=LINGER_S,
+            auto_decompress=False,  # a small body stays small; dispatch.py refuses packed ones
             max_line_size=LINE_BYTES_MAX,
             max_field_size=FIELD_BYTES_MAX,
         )
