@@ -39,14 +39,20 @@ class Report:
     target: str
     executions: int = 0
     seconds: float = 0.0
-    arcs_of_seeds: int = 0
-    arcs: set[object] = field(default_factory=set)
+    lines_of_seeds: int = 0
+    outcomes_of_seeds: int = 0
+    arcs: set[tuple[object, object]] = field(default_factory=set)
     corpus: list[bytes] = field(default_factory=list)
     findings: dict[str, bytes] = field(default_factory=dict)  # where it broke -> an input
 
     @property
-    def new_arcs(self) -> int:
-        return len(self.arcs) - self.arcs_of_seeds
+    def lines(self) -> int:
+        """Arcs between lines; the others are outcomes of parsers written in C."""
+        return sum(1 for first, _ in self.arcs if first not in ("outcome", "raised"))
+
+    @property
+    def outcomes(self) -> int:
+        return len(self.arcs) - self.lines
 
 
 # ---- what a run reaches -----------------------------------------------------------------
@@ -56,7 +62,7 @@ class Arcs:
     """Pairs of lines that followed each other in the traced packages."""
 
     def __init__(self, packages: tuple[str, ...]) -> None:
-        self.seen: set[object] = set()
+        self.seen: set[tuple[object, object]] = set()
         self._packages = packages
         self._wanted: dict[CodeType, bool] = {}
         self._last: tuple[str, int] = ("", 0)
@@ -171,7 +177,7 @@ def fuzz(target: Target, seed: int, *, executions: int = 0, seconds: float = 0.0
     for data in target.seeds:
         _run(target, data, arcs, report)
         report.corpus.append(data)
-    report.arcs_of_seeds = len(arcs.seen)
+    report.lines_of_seeds, report.outcomes_of_seeds = report.lines, report.outcomes
     for _ in _rounds(executions, seconds):
         parent = _pick(random, report.corpus)
         data = mutator.change(parent, random.choice(report.corpus))

@@ -8,14 +8,16 @@ import argparse
 from tests.fuzz.guided import Report, fuzz
 from tests.fuzz.targets import TARGETS
 
-HEAD = """| target | law | executions | seconds | arcs of the examples | new arcs | findings |
-|---|---|---|---|---|---|---|"""
+HEAD = """| target | law | executions | seconds | arcs | new | outcomes | new | findings |
+|---|---|---|---|---|---|---|---|---|"""
 
 
 def line(law: str, report: Report) -> str:
     return (
         f"| {report.target} | {law} | {report.executions:,} | {report.seconds:.0f} "
-        f"| {report.arcs_of_seeds} | {report.new_arcs} | {len(report.findings)} |"
+        f"| {report.lines} | {report.lines - report.lines_of_seeds} "
+        f"| {report.outcomes} | {report.outcomes - report.outcomes_of_seeds} "
+        f"| {len(report.findings)} |"
     )
 
 

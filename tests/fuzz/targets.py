@@ -37,7 +37,7 @@ from whimbrel.protocol.native import JsonCodec, MsgpackCodec
 
 LIMIT = 4_096
 STREAM_BYTES = 400  # they are also read byte by byte
-_VALUES = re.compile(r"`?\$[^`]*`|'[^']*'|[0-9]+|\"[^\"]*\"")
+_VALUES = re.compile(r"0x[0-9a-f]+|`?\$[^`]*`|'[^']*'|[0-9]+|\"[^\"]*\"")
 
 
 def plain(error: Exception) -> str:
