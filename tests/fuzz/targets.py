@@ -41,9 +41,10 @@ _VALUES = re.compile(r"0x[0-9a-f]+|`?\$[^`]*`|'[^']*'|[0-9]+|\"[^\"]*\"")
 
 
 def plain(error: Exception) -> str:
-    """The text of a refusal without the values in it."""
+    """The text of a refusal without the values in it, and without the place."""
     code = getattr(error, "code", type(error).__name__)
-    return f"{code}: {_VALUES.sub('#', str(error))[:80]}"
+    text = str(error).partition(" - at ")[0]
+    return f"{code}: {_VALUES.sub('#', text)[:80]}"
 
 
 # ---- frames and streams -----------------------------------------------------------------
