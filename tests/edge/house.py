@@ -5,11 +5,12 @@ nobody else is harmed; `count` and `gone` show what the server noticed and what 
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -47,7 +48,13 @@ class Stranger:
         self.writer.write(b"".join(frame(message) for message in messages))
 
     def raw(self, data: bytes) -> None:
-        self.writer.write(data)
+        with suppress(RuntimeError):  # uvloop's word for a connection the server has ended
+            self.writer.write(data)
+
+    def hang_up(self) -> None:
+        """Says that nothing more will come, and goes on listening."""
+        with suppress(RuntimeError, OSError):
+            self.writer.write_eof()
 
     async def next(self) -> Any:
         """The next message; None when the server has closed."""
@@ -81,6 +88,13 @@ class Stranger:
         assert await self.next() is None, "an answer after the end"
         return str(message.code)
 
+    def stop_reading(self) -> None:
+        """Takes nothing from the network any more; the kernel's buffers fill up."""
+        cast(asyncio.ReadTransport, self.writer.transport).pause_reading()
+
+    def go_on_reading(self) -> None:
+        cast(asyncio.ReadTransport, self.writer.transport).resume_reading()
+
     def close(self) -> None:
         self.writer.close()
 
@@ -91,6 +105,11 @@ class House:
         self._strangers: list[Stranger] = []
         self._people: list[RawClient] = []
         self._talks: list[load.Talk] = []
+        self._faults: list[str] = []  # what came out of a callback of the loop
+        asyncio.get_running_loop().set_exception_handler(self._on_fault)
+
+    def _on_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._faults.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     # ---- people who behave ---------------------------------------------------------------
 
@@ -119,22 +138,35 @@ class House:
     # ---- people who do not ---------------------------------------------------------------
 
     async def stranger(
-        self, *, tls: bool = False, context: ssl.SSLContext | None = None, local: str = "127.0.0.1"
+        self,
+        *,
+        tls: bool = False,
+        context: ssl.SSLContext | None = None,
+        local: str = "127.0.0.1",
+        narrow: bool = False,
     ) -> Stranger:
-        """`local`: the network address it comes from."""
+        """`local`: the network address it comes from; `narrow`: its kernel takes little."""
         port = self.node.ports["native" if tls or context else "native_plain"]
         if tls and context is None:
             context = client_context()
+        end = socket.socket()
+        end.setblocking(False)
+        if narrow:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        end.bind((local, 0))
+        await asyncio.get_running_loop().sock_connect(end, ("127.0.0.1", port))
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=context, local_addr=(local, 0)
+            sock=end, ssl=context, server_hostname="" if context else None
         )
         stranger = Stranger(reader, writer)
         self._strangers.append(stranger)
         return stranger
 
-    async def guest(self, n: int, **hello: Any) -> Stranger:
+    async def guest(
+        self, n: int, *, tls: bool = False, narrow: bool = False, **hello: Any
+    ) -> Stranger:
         """A stranger who has logged in as account n."""
-        stranger = await self.stranger()
+        stranger = await self.stranger(tls=tls, narrow=narrow)
         stranger.send(hello_of(n, **hello))
         welcome = await stranger.next()
         assert isinstance(welcome, wire.Welcome), welcome
@@ -165,7 +197,9 @@ class House:
     def unharmed(self) -> None:
         """No bug of ours came to light."""
         assert self.count("internal") == 0
+        assert not self._faults, self._faults
         assert self.node.engine.counts["crashes"] == 0
+        assert self.node.engine.counts["dead_letters"] == 0
         assert self.node.engine.ready
 
     async def close(self) -> None:

@@ -1,8 +1,6 @@
 """Readers that do not read, windows, mailboxes, silence: bounded, and nothing is lost."""
 
-import asyncio
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
@@ -68,7 +66,7 @@ async def test_a_window_is_bounded_in_bytes_too_but_one_message_always_fits(
 async def never_reading(home: House) -> None:
     """Bob's phone: logs in, then takes nothing from the network any more."""
     bob = await home.guest(3)
-    cast(asyncio.Transport, bob.writer.transport).pause_reading()
+    bob.stop_reading()
 
 
 async def test_who_never_reads_is_disconnected_and_finds_all_messages_later(

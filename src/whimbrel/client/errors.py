@@ -3,8 +3,6 @@
 `Ended` and its children are final: the client does not connect again by itself.
 """
 
-from datetime import timedelta
-
 
 class ClientError(Exception):
     """Base. `code` is a word of the protocol or one of ours; the text is for people."""
@@ -136,4 +134,4 @@ def wait_text(seconds: int) -> str:
         return f"{seconds} second" + ("" if seconds == 1 else "s")
     if seconds < 7200:
         return f"{round(seconds / 60)} minutes"
-    return f"{round(timedelta(seconds=seconds).total_seconds() / 3600)} hours"
+    return f"{round(seconds / 3600)} hours"

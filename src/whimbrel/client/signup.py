@@ -5,7 +5,7 @@ server's code, or Unreachable.
 """
 
 import os
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import aiohttp
 import msgspec
@@ -15,18 +15,22 @@ from whimbrel.client.errors import SignupRefused, Unreachable, wait_text
 T = TypeVar("T")
 TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 65_536
+NOT_OURS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # any bytes, any nesting
+
+
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
 class PinSent(msgspec.Struct, frozen=True):
-    expires_in_s: int
-    retry_after_s: int = 0
+    expires_in_s: Seconds
+    retry_after_s: Seconds = 0
 
 
 class NativeAddress(msgspec.Struct, frozen=True):
     """host "": the one of the sign-up address. tls False: a plain port (loopback, tests)."""
 
     host: str
-    port: int
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
     tls: bool = True
 
 
@@ -44,7 +48,7 @@ class SignedUp(msgspec.Struct, frozen=True):
 class _Problem(msgspec.Struct):
     code: str
     message: str = ""
-    retry_after_s: int = 0
+    retry_after_s: Seconds = 0
 
 
 class _Problems(msgspec.Struct):
@@ -79,7 +83,7 @@ async def verify(url: str, number: str, pin: str, device_name: str) -> SignedUp:
 def _decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError:
+    except NOT_OURS:
         raise Unreachable("the address answers, but not as a Whimbrel server does") from None
 
 
@@ -110,7 +114,7 @@ def _why(error: BaseException) -> str:
 def _refusal(status: int, content: bytes) -> SignupRefused | Unreachable:
     try:
         problem = msgspec.json.decode(content, type=_Problems).error
-    except msgspec.DecodeError:
+    except NOT_OURS:
         return Unreachable(f"the address answers ({status}), but not as a Whimbrel server does")
     text = _TEXTS.get(problem.code) or problem.message or problem.code
     if problem.retry_after_s:

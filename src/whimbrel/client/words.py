@@ -28,7 +28,7 @@ def read_content(body: bytes) -> Content:
     """What a body says; a body of an unknown shape says nothing rather than failing."""
     try:
         return _decode_content(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Content()
 
 

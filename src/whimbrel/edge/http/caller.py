@@ -5,6 +5,7 @@ only are refused to everybody who came through a proxy, and to names that are no
 a page of a foreign site may point its own name at 127.0.0.1 (DNS rebinding).
 """
 
+import re
 from collections.abc import Sequence
 from ipaddress import (
     IPv4Address,
@@ -20,6 +21,7 @@ from aiohttp import web
 Address = IPv4Address | IPv6Address
 Networks = Sequence[IPv4Network | IPv6Network]
 
+_NAMED = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 UNKNOWN = IPv4Address("0.0.0.0")  # an address nobody calls from: they share one limit
 
@@ -63,6 +65,19 @@ def limit_key(address: Address) -> str:
     return str(address)
 
 
+def named_host(request: web.BaseRequest) -> str:
+    """The server's "name" or "name:port" as the caller wrote it; empty if it is no such thing."""
+    named = request.headers.get("Host", "")
+    return named if _NAMED.fullmatch(named) else ""
+
+
+def without_port(host: str) -> str:
+    """The name of "name:port", the address of "[address]:port"."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
 def is_local(request: web.BaseRequest) -> bool:
     """True if a program on this machine asks, directly and by a name of this machine."""
     return (
@@ -73,10 +88,7 @@ def is_local(request: web.BaseRequest) -> bool:
 
 
 def _host_is_local(host: str) -> bool:
-    if host.startswith("["):
-        name = host[1:].partition("]")[0]
-    else:
-        name = host.partition(":")[0]
+    name = without_port(host)
     return name.lower() == "localhost" or parse(name).is_loopback
 
 

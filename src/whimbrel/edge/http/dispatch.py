@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Middleware
 
 from whimbrel.domain.errors import (
@@ -61,9 +61,9 @@ def make_app(inside: Inside, now_s: Callable[[], float] = time.monotonic) -> web
     for route in ROUTES:
         handler = _handler(inside, route)
         if route.method == "GET":
-            app.router.add_get(route.path, handler)
+            app.router.add_get(route.path, handler, expect_handler=_expect)
         else:
-            app.router.add_route(route.method, route.path, handler)
+            app.router.add_route(route.method, route.path, handler, expect_handler=_expect)
     described = msgspec.json.encode(document(ROUTES))
 
     async def on_document(request: web.Request) -> web.Response:
@@ -77,6 +77,17 @@ async def _set_headers(request: web.BaseRequest, response: web.StreamResponse) -
     response.headers[hdrs.SERVER] = "whimbrel"
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+
+
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """ "Expect: 100-continue" is met; aiohttp would answer others in its own form."""
+    if request.version != HttpVersion11:
+        return None
+    if request.headers[hdrs.EXPECT].lower() != "100-continue":
+        return response_for(BadMessage("This expectation cannot be met."))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # as aiohttp does: the answer proper has not begun
+    return None
 
 
 # ---- in front of every route ------------------------------------------------------------
@@ -170,7 +181,8 @@ def _check_access(inside: Inside, route: Route, request: web.Request) -> None:
 
 
 async def _read(request: web.Request, limits: HttpLimits) -> bytes:
-    if request.content_type != "application/json":
+    packed = request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity"
+    if request.content_type != "application/json" or packed:
         raise WrongContentType
     if (request.content_length or 0) > limits.body_bytes_max:
         raise BodyTooBig
@@ -179,6 +191,8 @@ async def _read(request: web.Request, limits: HttpLimits) -> bytes:
             return await request.read()
     except TimeoutError:
         raise IdleTimeout from None
+    except web.RequestPayloadError:  # broken chunks
+        raise BadMessage from None
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[Shape], depth_max: int) -> Shape:

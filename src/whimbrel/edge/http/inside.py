@@ -21,7 +21,7 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The bounds of this front end; each ends in a named answer or a closed connection."""
 
     body_bytes_max: int = 4_096
-    body_s: float = 10.0  # until a request's body must be there
+    body_s: float = 10.0  # until a request's body must be there, or a full network drained
     depth_max: int = 32  # brackets in a body
     head_s: float = 20.0  # until a request's head must be there, also on a kept connection
     ask_s: float = 10.0  # until an actor must have answered

@@ -10,6 +10,7 @@ from html import escape
 from aiohttp import web
 
 from whimbrel.domain.errors import NotFound
+from whimbrel.edge.http.caller import named_host
 from whimbrel.edge.http.inside import Inside, ShowsPins
 
 REFRESH_S = 3
@@ -27,7 +28,7 @@ p.quiet { opacity: .7; }
 
 async def on_home(inside: Inside, request: web.Request, body: None) -> web.Response:
     info = inside.info()
-    here = escape(f"{request.scheme}://{request.host}")
+    here = escape(f"{request.scheme}://{named_host(request) or info.domain}")
     return _page(
         "Whimbrel",
         f"""<h1>Whimbrel</h1>

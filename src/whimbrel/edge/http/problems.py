@@ -41,7 +41,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "wrong-method": (405, "This address does not take this method."),
     "exists": (409, "This account exists already."),
     "body-too-big": (413, "The request is too big."),
-    "wrong-content-type": (415, "Send the request as Content-Type: application/json."),
+    "wrong-content-type": (415, "Send the request as Content-Type: application/json, not packed."),
     "bad-number": (422, "This is not a telephone number that can receive a PIN."),
     "bad-address": (422, "This is not an address: write +<digits> or a name."),
     "rate-limited": (429, "Too many tries. Wait a little."),

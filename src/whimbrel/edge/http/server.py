@@ -2,13 +2,14 @@
 
 Both share one application. Limits against many or slow connections: a cap in all and per
 client, a time for the TLS handshake, for each head (also of the first request and between two
-requests) and, in dispatch.py, for each body. aiohttp parses; we count.
+requests), for taking an answer and, in dispatch.py, for each body. aiohttp parses; we count.
 """
 
 import asyncio
 import logging
 import ssl
 from collections import Counter
+from typing import cast
 
 import msgspec
 import structlog
@@ -45,6 +46,7 @@ class HttpServer:
         self.https_port = 0
         self.connections = 0
         self.turned_away = 0
+        self.unread = 0  # connections that do not take what was answered
         self._limits = limits
         self._by_client: Counter[str] = Counter()
         self._servers: list[asyncio.Server] = []
@@ -87,6 +89,11 @@ class HttpServer:
         self._servers.clear()
         self.plain_port = self.https_port = 0
 
+    @property
+    def patience_s(self) -> float:
+        """How long an answer may wait for its reader."""
+        return self._limits.body_s
+
     # ---- counting ------------------------------------------------------------------------
 
     def admit(self, client: str) -> asyncio.Protocol | None:
@@ -108,6 +115,7 @@ class HttpServer:
             access_log=_SILENT,
             keepalive_timeout=limits.head_s,
             lingering_time=LINGER_S,
+            auto_decompress=False,  # a small body stays small; dispatch.py refuses packed ones
             max_line_size=LINE_BYTES_MAX,
             max_field_size=FIELD_BYTES_MAX,
         )
@@ -148,22 +156,24 @@ class _Handler(web.RequestHandler):
 class _Guard(asyncio.Protocol):
     """Stands before aiohttp's protocol and turns connections away that are too many."""
 
-    __slots__ = ("_client", "_inner", "_server")
+    __slots__ = ("_client", "_inner", "_patience", "_server", "_transport")
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
         self._client = ""
         self._inner: asyncio.Protocol | None = None
+        self._transport: asyncio.Transport
+        self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._client = limit_key(peer_of(transport))
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not registered as one
         self._inner = self._server.admit(self._client)
         if self._inner is not None:
             self._inner.connection_made(transport)
             return
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(_TOO_MANY)
-        transport.close()
+        self._transport.write(_TOO_MANY)
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._inner is not None:
@@ -173,14 +183,27 @@ class _Guard(asyncio.Protocol):
         return self._inner.eof_received() if self._inner is not None else None
 
     def pause_writing(self) -> None:
+        """The network is full of answers: aiohttp would wait for the reader without end."""
         if self._inner is not None:
             self._inner.pause_writing()
+            self._server.unread += 1
+            self._patience = asyncio.get_running_loop().call_later(
+                self._server.patience_s, self._transport.abort
+            )
 
     def resume_writing(self) -> None:
+        self._forgive()
         if self._inner is not None:
             self._inner.resume_writing()
 
+    def _forgive(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+            self._server.unread -= 1
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._forgive()
         if self._inner is not None:
             self._server.left(self._client)
             self._inner.connection_lost(exc)

@@ -11,7 +11,7 @@ from whimbrel.domain.answers import PinRefused, PinRequested, Registered, Reject
 from whimbrel.domain.errors import INTERNAL, BadMessage
 from whimbrel.domain.ids import ACTOR_DESK
 from whimbrel.domain.messages import RequestPin, VerifyPin
-from whimbrel.edge.http.caller import caller_of, limit_key
+from whimbrel.edge.http.caller import caller_of, limit_key, named_host, without_port
 from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.keys import new_key, new_pin, pin_hash
 from whimbrel.edge.http.numbers import parse_number
@@ -57,7 +57,11 @@ async def on_verify(
         return refused(answer)
     info = inside.info()
     # Without a domain of its own the server is where the caller has just found it.
-    host = info.domain if info.domain != "localhost" else request.url.host or info.domain
+    host = (
+        info.domain
+        if info.domain != "localhost"
+        else without_port(named_host(request)) or info.domain
+    )
     native = Native(host, info.native_port)
     return SignedUp(answer.account, answer.device, key, answer.created, native, info.fingerprint)
 
