@@ -1,10 +1,14 @@
 """Statistics: everything that queues, counts or waits stands in one flat table of numbers."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tests.world import World
+from whimbrel.domain.limits import Limits
+from whimbrel.node.audit import Auditor
+from whimbrel.node.clock import SystemClock
 from whimbrel.node.statistics import Statistics
 from whimbrel.storage.memory import Fate
 from whimbrel.storage.sqlite import Statistics as StoreStatistics
@@ -23,7 +27,8 @@ class ListenerStub:
 def table_of(world: World) -> dict[str, float]:
     store: Any = StoreStub()
     listener: Any = ListenerStub()
-    return Statistics(world.engine, world.host, store, listener).flat()
+    auditor = Auditor(Path(), Limits(), SystemClock())
+    return Statistics(world.engine, world.host, store, listener, auditor).flat()
 
 
 def test_all_of_it_is_numbers_under_names_without_spaces() -> None:

@@ -1,11 +1,11 @@
 """`whimbrel`: one command for everything. This file only lists the commands.
 
-serve (the server) stands in serve.py and is loaded when it is called, so that a chat does
-not pay for a server.
+What belongs to the server is loaded when it is called, so that a chat does not pay for it.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -38,10 +38,17 @@ def whimbrel(
     """A messenger whose check marks can be trusted."""
 
 
-def _register_serve() -> None:
-    from whimbrel.cli.serve import serve
+# Commands of the server's side: module and function, loaded when they are called.
+_SERVER_SIDE = {
+    "serve": "whimbrel.cli.serve",
+    "audit": "whimbrel.cli.audit",
+    "trace": "whimbrel.cli.trace",
+}
 
-    app.command("serve")(serve)
+
+def _register_server_side(names: Iterable[str]) -> None:
+    for name in names:
+        app.command(name)(getattr(import_module(_SERVER_SIDE[name]), name))
 
 
 def _chat(
@@ -74,8 +81,10 @@ app.add_typer(users.app, name="user")
 def main() -> None:
     """The console script. Loads the server only for those who start one or ask for help."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    if not words or words[0] == "serve" or words[0] not in (*_COMMANDS, "user"):
-        _register_serve()
+    if words and words[0] in _SERVER_SIDE:
+        _register_server_side(words[:1])
+    elif not words or words[0] not in (*_COMMANDS, "user"):
+        _register_server_side(_SERVER_SIDE)
     app(prog_name="whimbrel")
 
 

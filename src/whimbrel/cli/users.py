@@ -116,11 +116,12 @@ def _field(answer: Any, name: str) -> Any:
 
 def _ask(data: Path, method: str, path: str, offline: str, address: str) -> Any:
     """The running server's answer, or what whimbrel.node.offline gives."""
-    admin = _admin(data)
+    admin = admin_of(data)
     if admin is not None:
         body = {"address": address} if method == "POST" and not path else None
         try:
-            return run(_request(method, f"{admin.url.rstrip('/')}/admin/users{path}", admin, body))
+            url = f"{admin.url.rstrip('/')}/admin/users{path}"
+            return run(admin_request(method, url, admin, body))
         except aiohttp.ClientConnectorError:
             pass  # it does not run any more: the file is a leftover
     if not data.is_dir():
@@ -134,7 +135,7 @@ def _ask(data: Path, method: str, path: str, offline: str, address: str) -> Any:
         raise ClientError(_TEXTS.get(error.code, str(error))) from None
 
 
-def _admin(data: Path) -> Admin | None:
+def admin_of(data: Path) -> Admin | None:
     try:
         return msgspec.json.decode((data / "admin.json").read_bytes(), type=Admin)
     except FileNotFoundError:
@@ -143,7 +144,7 @@ def _admin(data: Path) -> Admin | None:
         raise ClientError(f"{data / 'admin.json'} is damaged; restart the server") from None
 
 
-async def _request(method: str, url: str, admin: Admin, body: dict[str, str] | None) -> Any:
+async def admin_request(method: str, url: str, admin: Admin, body: dict[str, str] | None) -> Any:
     headers = {"Authorization": f"Bearer {admin.token}"}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     try:

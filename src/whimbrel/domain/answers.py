@@ -147,6 +147,16 @@ class DeviceDescription(msgspec.Struct, frozen=True):
     online: bool
 
 
+class Inspected(ToSession, frozen=True):
+    """What only memory knows. As sender: attempts of an open row, and when the next is due.
+    As recipient: (device, last item pushed, last item confirmed) of every live session.
+    """
+
+    attempts: int
+    retry_in_us: int
+    live: tuple[tuple[int, int, int], ...]
+
+
 class Description(ToSession, frozen=True):
     account: str
     exists: bool

@@ -45,6 +45,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     inbox_messages_max: int = 10_000
     trim_slice: int = 100  # messages trimmed at once when the cap is met
     inbox_expiry_s: int = 30 * 86_400
+    audit_every_s: int = 300  # reconcile the ledger of all messages; 0: never
     ledger_s: int = 30 * 86_400  # how long a message's metadata outlives its final state
     device_idle_s: int = 30 * 86_400
     read_rows_max: int = 256  # rows of one read from the store

@@ -238,6 +238,15 @@ class Describe(ToActor, frozen=True):
     reply: int
 
 
+class Inspect(ToActor, frozen=True):
+    """An administrator asks where a message to (or from) `peer` is; answered with Inspected."""
+
+    request: ClassVar[bool] = True
+    peer: int
+    id: int
+    reply: int
+
+
 # ---- to the sign-up desk ---------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ BEHAVIOUR is what the runtime's reload-safe table holds: functions only, no stat
 walks submit -> deliver -> stream -> receipts; each file is one of these words.
 """
 
-from whimbrel.domain.answers import Description, DeviceDescription, Rejected
+from whimbrel.domain.answers import Description, DeviceDescription, Inspected, Rejected
 from whimbrel.domain.effects import Effect, Reply, Tell
 from whimbrel.domain.errors import INTERNAL, Busy
 from whimbrel.domain.messages import (
@@ -21,6 +21,7 @@ from whimbrel.domain.messages import (
     ForgetLedger,
     Hello,
     InboxRead,
+    Inspect,
     Link,
     MarkRead,
     PeerPresence,
@@ -114,6 +115,18 @@ def on_describe(user: User, m: Describe, turn: Turn) -> list[Effect]:
             ),
         )
     ]
+
+
+def on_inspect(user: User, m: Inspect, turn: Turn) -> list[Effect]:
+    pair = user.pairs.get(m.peer)
+    entry = pair.open.get(m.id) if pair is not None else None
+    live = tuple(
+        (number, user.attached[number].sent, device.confirmed)
+        for number, device in user.devices.items()
+        if number in user.attached
+    )
+    attempts, retry_us = (entry.attempts, entry.retry_us) if entry is not None else (0, 0)
+    return [Reply(m.reply, Inspected(attempts, max(0, retry_us - turn.mono_us), live))]
 
 
 # ---- what the runtime asks beside the messages ------------------------------------------
@@ -225,4 +238,5 @@ HANDLERS = {
     ExpireInbox: on_expire,
     ForgetLedger: on_forget_ledger,
     Describe: on_describe,
+    Inspect: on_inspect,
 }

@@ -23,6 +23,7 @@ from whimbrel.edge.listener import Listener
 from whimbrel.logic import desk as desk_rules
 from whimbrel.logic import user as user_rules
 from whimbrel.node.asking import Asking
+from whimbrel.node.audit import Auditor
 from whimbrel.node.clock import ClockWatch, SystemClock
 from whimbrel.node.config import Config, ConfigError
 from whimbrel.node.housekeeping import Housekeeping
@@ -91,7 +92,10 @@ class Node:
         self.listener = Listener(
             LocalRouter(self.engine), self.sessions, limits, self.clock, self._is_ready
         )
-        self.statistics = Statistics(self.engine, self.host, self.store, self.listener)
+        self.auditor = Auditor(self.folder, limits, self.clock)
+        self.statistics = Statistics(
+            self.engine, self.host, self.store, self.listener, self.auditor
+        )
         self.http = HttpServer()
         await self._listen()
         self.housekeeping = Housekeeping(
@@ -100,7 +104,7 @@ class Node:
             self.clock,
             ClockWatch(self.clock),
             limits,
-            [self.store.tick, self._every_second],
+            [self.store.tick, self._every_second, self.auditor.every_second],
         )
         self.housekeeping.start()
 
@@ -198,6 +202,7 @@ class Node:
         await self.http.stop()
         if hasattr(self, "housekeeping"):
             self.housekeeping.stop()
+            await self.auditor.stop()
         await self.listener.close()
         await self._until(lambda: not len(self.listener), GOODBYE_S)
         self.listener.abort()  # who has not read the goodbye by now

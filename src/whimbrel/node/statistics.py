@@ -4,6 +4,7 @@ import resource
 import time
 
 from whimbrel.edge.listener import Listener
+from whimbrel.node.audit import Auditor
 from whimbrel.node.interpreter import Interpreter
 from whimbrel.runtime.engine import Engine
 from whimbrel.storage.sqlite import SqliteStore
@@ -11,8 +12,14 @@ from whimbrel.storage.sqlite import SqliteStore
 
 class Statistics:
     def __init__(
-        self, engine: Engine, host: Interpreter, store: SqliteStore, listener: Listener
+        self,
+        engine: Engine,
+        host: Interpreter,
+        store: SqliteStore,
+        listener: Listener,
+        auditor: Auditor,
     ) -> None:
+        self._auditor = auditor
         self._engine = engine
         self._host = host
         self._store = store
@@ -33,6 +40,7 @@ class Statistics:
         table.update({f"engine_{name}": value for name, value in engine.counts.items()})
         table.update({f"rules_{name}": value for name, value in self._host.counts.items()})
         table.update({f"edge_{name}": value for name, value in self._listener.statistics().items()})
+        table.update(self._auditor.statistics())
         for name in store.__struct_fields__:
             table[f"store_{name}"] = float(getattr(store, name))
         return table

@@ -5,10 +5,10 @@
 
 from aiohttp import web
 
-from whimbrel.domain.answers import Description, Registered, Removed
+from whimbrel.domain.answers import Description, Inspected, Registered, Removed, ToSession
 from whimbrel.domain.errors import BadMessage, Exists, NotFound
 from whimbrel.domain.ids import account_number, parse_address
-from whimbrel.domain.messages import Describe, Register, RemoveAccount
+from whimbrel.domain.messages import Describe, Inspect, Register, RemoveAccount
 from whimbrel.domain.rows import AccountRow
 from whimbrel.domain.wants import Accounts
 from whimbrel.edge.http.inside import Inside
@@ -17,6 +17,8 @@ from whimbrel.edge.http.problems import refused_as
 from whimbrel.edge.http.shapes import (
     Deleted,
     DeviceLine,
+    LiveMessage,
+    LiveSession,
     NewKey,
     NewUser,
     Stats,
@@ -87,6 +89,29 @@ async def on_show(inside: Inside, request: web.Request, body: None) -> UserDetai
     )
 
 
+async def on_message(
+    inside: Inside, request: web.Request, body: None
+) -> LiveMessage | web.Response:
+    """`whimbrel trace` asks this beside what it reads from the database."""
+    id = _number(request.match_info["id"])
+    sender = account_number(parse_address(request.query.get("sender", "")))
+    recipient = account_number(parse_address(request.query.get("recipient", "")))
+    told = await _inspect(inside, sender, recipient, id)
+    seen = await _inspect(inside, recipient, sender, id)
+    if not isinstance(told, Inspected):
+        return refused(told)
+    if not isinstance(seen, Inspected):
+        return refused(seen)
+    sessions = [LiveSession(*session) for session in seen.live]
+    return LiveMessage(told.attempts, told.retry_in_us / 1e6, sessions)
+
+
+async def _inspect(inside: Inside, account: int, peer: int, id: int) -> ToSession:
+    return await inside.ask(
+        account, lambda reply: Inspect(peer=peer, id=id, reply=reply), inside.http.ask_s
+    )
+
+
 async def on_stats(inside: Inside, request: web.Request, body: None) -> Stats:
     return Stats(inside.stats())
 
@@ -111,6 +136,12 @@ async def _register(inside: Inside, address: str, name: str) -> NewKey | web.Res
 def _limit(text: str, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 7 and 1 <= int(text) <= most):
         raise BadMessage(f"limit is a number from 1 to {most}.")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise BadMessage("a message's id is a number.")
     return int(text)
 
 

@@ -16,6 +16,7 @@ from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.shapes import (
     Deleted,
     Health,
+    LiveMessage,
     NewKey,
     NewUser,
     PinOnItsWay,
@@ -174,6 +175,20 @@ ROUTES: tuple[Route, ...] = (
         access=Access.ADMIN,
         errors=("bad-address", *ASKS),
         summary="Give an account a new key; ends all older ones",
+        tags=("administration",),
+    ),
+    Route(
+        method="GET",
+        path="/admin/messages/{id}",
+        handle=admin.on_message,
+        gives=LiveMessage,
+        access=Access.ADMIN,
+        errors=("bad-message", "bad-address", *ASKS),
+        query=(
+            ("sender", "string", "Who wrote it."),
+            ("recipient", "string", "To whom."),
+        ),
+        summary="What the running server knows of a message that is under way",
         tags=("administration",),
     ),
     Route(

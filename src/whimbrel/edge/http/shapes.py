@@ -113,6 +113,22 @@ class UserDetails(Shape, frozen=True):
     devices: list[DeviceLine]
 
 
+class LiveSession(Shape, frozen=True):
+    """Items up to `pushed` were sent to this device, up to `confirmed` it has stored."""
+
+    device: int
+    pushed: int
+    confirmed: int
+
+
+class LiveMessage(Shape, frozen=True):
+    """What only the memory of a running server knows of a message that is under way."""
+
+    attempts: int
+    retry_in_s: float
+    sessions: list[LiveSession]
+
+
 class Deleted(Shape, frozen=True):
     address: str
 
