@@ -275,3 +275,32 @@ async def test_what_can_never_be_sent_uses_no_number(
         assert await refused_code(client.send("bob", "x" * 100_000)) == "body-too-big"
         sent: SentMessage = await client.send("bob", "x")
         assert sent.c == 1
+
+
+async def test_a_message_tells_its_timeline_also_after_a_restart(
+    server: FakeServer, make_client: MakeClient
+) -> None:
+    store = MemoryClientStore()
+    async with make_client(store=store) as client:
+        peer = await server.accept()
+        peer.welcome()
+        first = await client.send("bob", "one")
+        second = await client.send("bob", "two")
+        assert [step.what for step in client.trace(1)] == ["written"]
+        await numbers(peer, 2)
+        peer.say(wire.Stored(1, 5_000_000), wire.Refused(2, "blocked"))
+        await bounded(first.stored)
+        assert await refused_code(second.stored) == "blocked"
+        peer.say(wire.Receipt(0, 1, "bob", 5_000_000, 5_000_000))
+        await bounded(first.read)
+        await peer.next(wire.Confirm)
+        steps = client.trace(1)
+        assert [step.what for step in steps] == ["written", "stored", "delivered", "read"]
+        times = [step.at for step in steps]
+        assert all(times)
+        last = second.timeline[-1]
+        assert (last.what, last.at, last.code) == ("failed", None, "blocked")
+        with pytest.raises(KeyError):
+            client.trace(3)
+    async with make_client(store=store) as client:
+        assert client.trace(1) == steps

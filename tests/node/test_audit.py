@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -210,9 +211,8 @@ def test_a_folder_without_a_database_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_the_timeline_of_a_message_is_told_without_its_text(folder: Path) -> None:
     db = apsw.Connection(str(folder / FILE))
-    first, second = (
-        int(row[0]) for row in db.execute("SELECT id FROM sent ORDER BY id LIMIT 2").fetchall()
-    )
+    rows: Any = db.execute("SELECT id FROM sent ORDER BY id LIMIT 2").fetchall()
+    (first,), (second,) = rows
     db.close()
     told = whimbrel("trace", str(first), "--data", str(folder)).stdout
     steps = [line.split()[1] for line in told.splitlines()[1:-1]]
@@ -232,7 +232,7 @@ def test_a_running_server_adds_what_only_its_memory_knows(folder: Path) -> None:
     server.start()
     try:
         db = apsw.Connection(str(folder / FILE), flags=apsw.SQLITE_OPEN_READONLY)
-        id = int(db.execute("SELECT max(id) FROM sent").fetchall()[0][0])
+        id = db.execute("SELECT max(id) FROM sent").fetchall()[0][0]
         db.close()
         told = whimbrel("trace", str(id), "--data", str(folder))
         assert told.returncode == 0, told.stderr

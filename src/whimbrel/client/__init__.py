@@ -23,7 +23,7 @@ from whimbrel.client.errors import (
 from whimbrel.client.reconnect import Backoff
 from whimbrel.client.store import ClientStore, Conversation, Line, MemoryClientStore
 from whimbrel.client.trust import Authority, Pinned, Plain, Trust
-from whimbrel.client.words import Event, Incoming, SentMessage
+from whimbrel.client.words import Event, Incoming, SentMessage, Step
 from whimbrel.protocol.wire import Content
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "ReplacedElsewhere",
     "SentMessage",
     "SignupRefused",
+    "Step",
     "StoreFailed",
     "Trust",
     "Undelivered",

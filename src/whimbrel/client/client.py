@@ -44,6 +44,7 @@ from whimbrel.client.words import (
     ReadStored,
     Restored,
     SentMessage,
+    Step,
     Typing,
     as_time,
     encode_content,
@@ -198,6 +199,15 @@ class Client:
             if self._outbox.has_room:
                 break
         return self._outbox.add(self._next_key(), address, body)
+
+    def trace(self, c: int, device: int = 0) -> list[Step]:
+        """The timeline of one of our last 1,000 messages, by its submit number. `device`: 0
+        for this one. Raises KeyError if it is not among them.
+        """
+        message = self._outbox.find(device or self.device, c)
+        if message is None:
+            raise KeyError(c)
+        return message.timeline
 
     async def _wait_for_room(self) -> None:
         future: asyncio.Future[None] = self._loop.create_future()

@@ -86,6 +86,13 @@ class Outbox:
         self._shell.then(self._durable)
         return message
 
+    def find(self, device: int, c: int) -> SentMessage | None:
+        """One of the last own messages."""
+        for message in reversed([*self._kept.values(), *self._committing]):
+            if message.c == c and message.device == device:
+                return message
+        return None
+
     def _durable(self) -> None:
         self._unsent.append(self._committing.popleft())
         self._pump()

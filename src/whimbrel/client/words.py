@@ -32,6 +32,16 @@ def read_content(body: bytes) -> Content:
         return Content()
 
 
+class Step(msgspec.Struct, frozen=True):
+    """One line of a message's timeline: written, stored (one mark), delivered (two), read
+    (blue) or failed, with the code of why. at: None if nobody noted the time.
+    """
+
+    what: str
+    at: datetime | None
+    code: str = ""
+
+
 class SentMessage:
     """A message on its way. `await` its marks: each gives the time it was reached.
 
@@ -85,6 +95,20 @@ class SentMessage:
     def time(self) -> datetime:
         """When it was accepted by the server, or written if it was not yet."""
         return as_time(self.id or self.queued_us)
+
+    @property
+    def timeline(self) -> list["Step"]:
+        """What has happened to it so far; also of messages from before a restart."""
+        steps = [Step("written", as_time(self.queued_us))]
+        named = (
+            ("stored", self.stored_us),
+            ("delivered", self.delivered_us),
+            ("read", self.read_us),
+        )
+        steps += [Step(what, as_time(at_us)) for what, at_us in named if at_us]
+        if self.state == FAILED:
+            steps.append(Step("failed", None, self.code))
+        return steps
 
     @property
     def stored(self) -> Awaitable[datetime]:
