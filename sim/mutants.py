@@ -306,6 +306,19 @@ OWN = (
         (Edit(Engine.abandon, "self.host.abandoned(lost)", "pass"),),
     ),
     Mutant(
+        "blocked-runs-cover-what-was-stored",
+        2,
+        "a run of messages that a block refused is told as one range, stored ones included",
+        "blocks",
+        (
+            Edit(
+                receipts.hide,
+                "if hidden and pair.kept_id < hidden[-1][1] < id < lowest:",
+                "if hidden and hidden[-1][1] < id:",
+            ),
+        ),
+    ),
+    Mutant(
         "dead-session-holds-the-inbox",
         5,
         "a session whose node died counts as attached for ever",

@@ -1,6 +1,7 @@
 """What a device sends: numbers, repetition and marks, against a scripted server."""
 
 import asyncio
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.client.conftest import MakeClient
 from tests.client.fake_server import FakeServer, Peer
 from whimbrel.client import MemoryClientStore, Undelivered
+from whimbrel.client.sqlite_store import SqliteClientStore
 from whimbrel.client.words import Delayed, SentMessage
 from whimbrel.protocol import wire
 
@@ -278,10 +280,10 @@ async def test_what_can_never_be_sent_uses_no_number(
 
 
 async def test_a_message_tells_its_timeline_also_after_a_restart(
-    server: FakeServer, make_client: MakeClient
+    server: FakeServer, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    store = MemoryClientStore()
-    async with make_client(store=store) as client:
+    file = tmp_path / "alice.db"
+    async with make_client(store=SqliteClientStore(file)) as client:
         peer = await server.accept()
         peer.welcome()
         first = await client.send("bob", "one")
@@ -302,5 +304,6 @@ async def test_a_message_tells_its_timeline_also_after_a_restart(
         assert (last.what, last.at, last.code) == ("failed", None, "blocked")
         with pytest.raises(KeyError):
             client.trace(3)
-    async with make_client(store=store) as client:
-        assert client.trace(1) == steps
+    async with make_client(store=SqliteClientStore(file)) as client:
+        assert [step.what for step in client.trace(1)] == [step.what for step in steps]
+        assert all(step.at for step in client.trace(1))

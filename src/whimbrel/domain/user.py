@@ -69,7 +69,7 @@ class Pair:
         "delivered_id",
         "exists",
         "hidden",
-        "hiding",
+        "kept_id",
         "open",
         "peer",
         "peer_delivered_id",
@@ -105,7 +105,7 @@ class Pair:
         self.peer_removed_id = 0
         self.receipt_q = 0
         self.hidden: list[tuple[int, int]] = []  # ids refused by a block, not told yet
-        self.hiding = False  # the last answer was such a refusal: the next one joins it
+        self.kept_id = 0  # no row above this id was closed in another way than by a block
         self.open: dict[int, Open] = {}  # by id, oldest first
 
     @property

@@ -47,6 +47,7 @@ def fill_pair(user: User, peer: int, rows: PairRows) -> Pair:
     """A pair as the store knows it; `rows.address` is "" if the peer has no account."""
     pair = Pair(peer, rows.address)
     pair.exists = bool(rows.address)
+    pair.kept_id = user.last_id  # nothing is known of rows that were closed before
     row = rows.row
     if row is not None:
         pair.address = pair.address or row.address

@@ -20,7 +20,7 @@ from whimbrel.domain.rows import (
     SentMarks,
 )
 from whimbrel.domain.turn import Turn
-from whimbrel.domain.user import Pair, User
+from whimbrel.domain.user import NEVER, Pair, User
 from whimbrel.logic.pairs import (
     account_row,
     backoff_us,
@@ -162,9 +162,12 @@ def _tell_removed(
 
 
 def hide(user: User, pair: Pair, id: int, turn: Turn, effects: list[Effect]) -> None:
-    """Remember a message that a block refused; a run of them is one range."""
+    """Remember a message that a block refused. A run of them is one range, if nothing between
+    was stored and nothing below is still open: answers may come in any order.
+    """
     hidden = pair.hidden
-    if pair.hiding and hidden and hidden[-1][1] < id:
+    lowest = next(iter(pair.open), NEVER)
+    if hidden and pair.kept_id < hidden[-1][1] < id < lowest:
         hidden[-1] = (hidden[-1][0], id)
     else:
         hidden.append((id, id))

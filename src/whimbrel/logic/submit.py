@@ -235,7 +235,8 @@ def _close(
     effects.append(SentState(user.number, entry.id, state, code, at_us))
     if code == BLOCKED:
         hide(user, pair, entry.id, turn, effects)
-    pair.hiding = code == BLOCKED
+    elif entry.id > pair.kept_id:
+        pair.kept_id = entry.id
     if state in (REFUSED, REMOVED) and code != BLOCKED:
         append_failure(user, pair, entry.device, entry.c, entry.id, 0, code, turn, effects)
         if pair.peer_delivered_id:
