@@ -43,6 +43,8 @@ _SERVER_SIDE = {
     "serve": "whimbrel.cli.serve",
     "audit": "whimbrel.cli.audit",
     "trace": "whimbrel.cli.trace",
+    "backup": "whimbrel.cli.backup",
+    "restore": "whimbrel.cli.backup",
 }
 
 
