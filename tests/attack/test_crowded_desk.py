@@ -22,7 +22,7 @@ def test_real_guesses_are_counted_however_crowded_it_is() -> None:
     world = DeskWorld(limits)
     for n in range(100):
         world.verify("00000", f"+49151{n:08}", client=f"2001:db8:0:{n:x}::/64")
-    said = []
+    said: list[str] = []
     while "rate-limited" not in said:
         wait = world.request(client=f"198.51.100.{len(said)}")
         if wait.code:
