@@ -285,7 +285,8 @@ def config(data: bytes) -> str:
         read = load_config(cast(Any, _Page(data)))
     except ConfigError as error:
         assert str(error)
-        return plain(error).partition(":")[2][:60]
+        what = str(error).rpartition(": ")[2]  # not the key: there is no end of new ones
+        return "no such key" if "no such key" in what else _VALUES.sub("#", what)[:40]
     assert all(number > 0 for number in msgspec.structs.astuple(read.limits))
     return "good"
 

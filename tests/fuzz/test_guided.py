@@ -3,6 +3,8 @@
 What fuzzing has found stands below as named tests, so that it stays mended without luck.
 """
 
+from pathlib import Path
+
 import pytest
 
 from tests.fuzz.guided import Report, Target, fuzz
@@ -11,6 +13,7 @@ from whimbrel.client import signup
 from whimbrel.client.errors import Unreachable, wait_text
 from whimbrel.client.words import read_content
 from whimbrel.edge.http.keys import same_token
+from whimbrel.node.config import ConfigError, load_config
 
 EXECUTIONS = 6_000
 SOAK_S = 120.0
@@ -109,3 +112,10 @@ def test_the_longest_wait_that_a_server_may_name_can_be_said() -> None:
 def test_a_token_that_is_no_text_is_a_wrong_one() -> None:
     assert not same_token("\udcff", "token")
     assert not same_token("\udcff", "")
+
+
+def test_a_configuration_nested_without_end_is_not_valid(tmp_path: Path) -> None:
+    file = tmp_path / "whimbrel.toml"
+    file.write_text("domain = " + "[" * 3_000)
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_config(file)

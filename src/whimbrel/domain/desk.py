@@ -76,3 +76,8 @@ class Desk:
     @property
     def full(self) -> bool:
         return len(self.signups) + len(self.counters) >= self.limits.rows_max
+
+    @property
+    def crowded(self) -> bool:
+        """Half full: the other half is for people who ask for a PIN."""
+        return len(self.signups) + len(self.counters) >= self.limits.rows_max // 2

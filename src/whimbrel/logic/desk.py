@@ -127,7 +127,9 @@ def _wrong(desk: Desk, m: VerifyPin, good: SignupRow | None, turn: Turn) -> list
     if good is not None:
         row = desk.signups[m.number] = replace(good, tries=good.tries + 1)
         effects += [row, _count(desk, "wrong", day)]
-    if good is not None or not desk.full:  # without a good PIN nothing can be guessed
+    # Without a good PIN nothing can be guessed: such tries, which cost nothing, are no longer
+    # counted when it gets crowded. Else thousands of networks could close sign-up for a day.
+    if good is not None or not desk.crowded:
         effects += [
             _count(desk, f"wrong:{m.number}", day),
             _count(desk, f"client-wrong:{m.client}", day),

@@ -74,6 +74,8 @@ def load_config(path: Path | None) -> Config:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid TOML: nested too deeply") from None
     stranger = _stranger(raw, Config)
     if stranger:
         raise ConfigError(f"{path}: {stranger}")
