@@ -40,6 +40,7 @@ class Server:
         self.ready: dict[str, Any] = {}
         self.native_port = 0  # 0: any free one
         self.start_s = 0.0
+        self.command: tuple[str, ...] = COMMAND
 
     def __enter__(self) -> "Server":
         self.start()
@@ -73,7 +74,7 @@ class Server:
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
         started = time.monotonic()
-        command = [sys.executable, *COMMAND, "serve", "--config", str(config)]
+        command = [sys.executable, *self.command, "serve", "--config", str(config)]
         command += ["--data", str(self.data), "--ready-file", str(ready)]
         with open(self.folder / "server.log", "ab") as said:
             self.process = subprocess.Popen(command, stdout=said, stderr=said)
