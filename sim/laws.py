@@ -286,6 +286,8 @@ class Laws:
             for d in self.world.devices
         ):
             return  # nobody is left who could send it again
+        if self.restored and (to, sender) in self.world.blocks:
+            return  # refused before the restore, taken after it: below what the screen has seen
         row = self.world.disk.tables.sent.get(account_number(sender), {}).get(id)
         if row is not None and row.code == "blocked":
             self._nobody_saw(who, to)

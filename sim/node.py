@@ -5,7 +5,7 @@ What stands here and not in production code yet is the taking and keeping of lea
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -219,13 +219,16 @@ class SimNode:
     def reaches_database(self) -> bool:
         return not self.cut_off
 
-    def known(self, touched: Iterable[int]) -> dict[int, int]:
-        """The epochs under which a batch leaves, by shard; -1: not ours any more."""
-        disk = self.world.disk
-        return {
-            number: self.epochs.get(number, -1)
-            for number in sorted({disk.shard_of(account) for account in touched})
-        }
+    def tenure(self, account: int) -> int:
+        return self.epochs.get(self.world.disk.shard_of(account), -1)
+
+    def known(self, touched: dict[int, int]) -> dict[int, int]:
+        """The epochs of a batch by shard: the oldest under which one of its actors ran."""
+        known: dict[int, int] = {}
+        for account in sorted(touched):
+            number = self.world.disk.shard_of(account)
+            known[number] = min(touched[account], known.get(number, touched[account]))
+        return known
 
     def holds(self, known: dict[int, int]) -> bool:
         """The fence of a commit, on the database's side."""

@@ -889,11 +889,12 @@ OWNER = (
         "a batch lists only the actors that wrote rows",
         RANDOM,
         (
-            Edit(Engine._run, "batch.touched.add(cell.key)\n", "pass\n"),
+            Edit(Engine._run, "batch.touched.setdefault(cell.key, cell.tenure)\n", "pass\n"),
             Edit(
                 Engine._run,
                 "cell.batch = batch.number",
-                "cell.batch = batch.number\n            batch.touched.add(cell.key)",
+                "cell.batch = batch.number\n"
+                "            batch.touched.setdefault(cell.key, cell.tenure)",
             ),
         ),
     ),

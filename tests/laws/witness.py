@@ -39,7 +39,7 @@ class Witness:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.touched: set[int] = set()  # by the newest commit
+        self.touched: dict[int, int] = {}  # by the newest commit
         self.last_q: dict[int, int] = {}
         self.last_id: dict[int, int] = {}
         self.on_commit: Callable[[Batch], None] = lambda batch: None

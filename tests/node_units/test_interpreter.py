@@ -59,6 +59,9 @@ class Others:
     def owns(self, account: int) -> bool:
         return account == HERE
 
+    def tenure(self, account: int) -> int:
+        return 0 if account == HERE else -1
+
     def tell(self, account: int, message: Any) -> bool:
         self.heard.append(("tell", account))
         return True

@@ -258,6 +258,7 @@ class ToyHost:
         self.performed: list[str] = []
         self.turns: list[Turn] = []
         self.slept: list[int] = []
+        self.tenures: dict[int, int] = {}
         self.lost: list[int] = []
         self.letters: list[tuple[int, str]] = []
         self.crashes: list[tuple[int, str]] = []
@@ -296,6 +297,9 @@ class ToyHost:
 
     def asleep(self, key: int, state: State) -> None:
         self.slept.append(key)
+
+    def tenure(self, key: int) -> int:
+        return self.tenures.get(key, 0)
 
     def abandoned(self, lost: Callable[[int], bool]) -> None:
         """Nobody sleeps with an attachment here."""

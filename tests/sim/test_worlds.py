@@ -37,6 +37,15 @@ FOUND = {
     "a batch left under the epoch of its shards' second coming": ("swarm", 100_153),
     "an inbox whose oldest rows were no messages took nothing more": ("full", 9_002),
     "a session whose node had died held the inbox": ("full", 19_007),
+    "a refused message was not told, because its answer had come out of order": (
+        "blocks",
+        2_000_079,
+    ),
+    "an actor that ran here although its shard was elsewhere wrote when it came back": (
+        "takeovers",
+        2_000_064,
+    ),
+    "turns that only parked messages again, one at a time": ("clocks", 2_000_051),
     "a run of refused messages covered one that was stored": ("blocks", 1_000_040),
     "a sleeping actor's session outlived the loss of its shard": ("hangs", 13_015),
 }

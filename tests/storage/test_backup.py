@@ -12,6 +12,7 @@ import apsw
 import msgspec
 import pytest
 
+import whimbrel.storage.backup as backup_module
 from bench import accounts
 from whimbrel.domain.errors import Unready
 from whimbrel.domain.limits import Limits
@@ -74,8 +75,9 @@ def busy(folder: Path) -> Iterator[SqliteStore]:
 
 
 def test_a_backup_is_of_one_moment_while_others_write(
-    busy: SqliteStore, folder: Path, tmp_path: Path
+    busy: SqliteStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backup_module, "STEP_PAGES", 2)
     writer = apsw.Connection(str(folder / FILE))
     writer.set_busy_timeout(5_000)
 

@@ -34,7 +34,8 @@ from whimbrel.domain.rows import (
 
 
 class Batch:
-    """`touched` lists every actor that ran, also those that wrote nothing (the fence)."""
+    """`touched`: every actor that ran, also those that wrote nothing, and the tenure (epoch of its
+    shard) under which it had been loaded: the fence."""
 
     __slots__ = (
         "accounts",
@@ -63,7 +64,7 @@ class Batch:
     def __init__(self, number: int) -> None:
         self.number = number
         self.rows = 0  # row operations asked for; an upper bound of what the store executes
-        self.touched: set[int] = set()
+        self.touched: dict[int, int] = {}
         self.accounts: dict[int, AccountRow] = {}
         self.devices: dict[tuple[int, int], DeviceRow] = {}
         self.devices_gone: list[DeviceGone] = []

@@ -75,6 +75,10 @@ class Cluster(Protocol):
         """Does this account's actor live here, as far as this node knows?"""
         ...
 
+    def tenure(self, account: int) -> int:
+        """The epoch under which this node owns the account's shard; -1: it does not."""
+        ...
+
     def tell(self, account: int, message: ToActor) -> bool:
         """To the node that owns the account. False: not taken here; retries do the rest."""
         ...

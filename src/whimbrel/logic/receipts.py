@@ -5,6 +5,8 @@ removed ranges); the sender's actor marks its ledger rows and shows its devices 
 peer. Law: a mark shown never covers a message that the recipient does not hold.
 """
 
+from bisect import insort
+
 from whimbrel.domain.answers import CommandRefused, Gone, Item, ReadDone, UnknownSession
 from whimbrel.domain.effects import Effect, Push, Tell
 from whimbrel.domain.errors import UNDELIVERABLE, UnknownRecipient
@@ -170,9 +172,9 @@ def hide(user: User, pair: Pair, id: int, turn: Turn, effects: list[Effect]) -> 
     if hidden and pair.kept_id < hidden[-1][1] < id < lowest:
         hidden[-1] = (hidden[-1][0], id)
     else:
-        hidden.append((id, id))
+        insort(hidden, (id, id))  # the lowest stands first, in whatever order answers came
     if len(hidden) > HIDDEN_MAX:
-        tell_hidden(user, pair, min(hidden)[0], turn, effects)
+        tell_hidden(user, pair, hidden[0][0], turn, effects)
     effects.append(pair_row(user, pair))
 
 
@@ -180,7 +182,6 @@ def tell_hidden(user: User, pair: Pair, upto: int, turn: Turn, effects: list[Eff
     """A watermark is about to pass over messages that a block refused: a mark must not lie,
     so their failure is told before it, without its reason.
     """
-    pair.hidden.sort()
     for first, last in pair.hidden:
         if first <= upto:
             _tell_removed(user, pair, first, last, UNDELIVERABLE, turn, effects)

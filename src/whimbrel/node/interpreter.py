@@ -57,6 +57,9 @@ class Interpreter:
 
     # ---- gathering -----------------------------------------------------------------------
 
+    def tenure(self, key: int) -> int:
+        return self._cluster.tenure(key) if self._cluster is not None else 0
+
     def begin_turn(self) -> Turn:
         clock = self.clock
         return Turn(clock.now_us(), clock.monotonic_us(), self.limits, self.era)

@@ -28,6 +28,7 @@ class Cell:
         "queued",
         "state",
         "status",
+        "tenure",
         "used_us",
     )
 
@@ -38,6 +39,7 @@ class Cell:
         self.status = ASLEEP
         self.queued = 0  # messages in the engine's queue or parked here: the mailbox
         self.parked: deque[Any] | None = None
+        self.tenure = 0  # under which ownership its state was loaded
         self.batch = -1  # the last batch that this actor ran in
         self.alarm_us = NEVER  # the earliest timer that is set
         self.used_us = 0

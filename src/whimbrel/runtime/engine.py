@@ -42,6 +42,9 @@ class Host(Protocol):
 
     alarm: Any  # the message that wakes an actor when its time has come
 
+    def tenure(self, key: int) -> int:
+        """The ownership under which an actor is loaded now; -1: it lives on another node."""
+
     def begin_turn(self) -> Turn: ...
     def new_batch(self, number: int) -> Any: ...
     def adopt(self, key: int, state: Any) -> None:
@@ -217,8 +220,9 @@ class Engine:
             if resumed:
                 if not room:
                     return served
-                room -= 1
                 cell, message = resumed.popleft()
+                if not cell.status:  # else it is only parked again, which costs nothing
+                    room -= 1
             elif local and budget:
                 budget -= 1
                 cell, message = local.popleft()
@@ -263,7 +267,7 @@ class Engine:
         if cell.needy is not None:
             cell.needy = None
         batch = self._open
-        batch.touched.add(cell.key)
+        batch.touched.setdefault(cell.key, cell.tenure)
         cell.used_us = turn.mono_us
         if effects:
             rows = batch.rows
@@ -322,9 +326,21 @@ class Engine:
             self._load(list(cells.values()), wants)
 
     def _load(self, cells: list[Cell], wants: list[Want]) -> None:
+        """Before anything is read: the tenure goes into every batch in which it runs, and the
+        fence compares it. Who is not ours any more is dropped; its senders repeat themselves.
+        """
         generation = self._generation
         for cell in cells:
             cell.status = LOADING
+            cell.tenure = self.host.tenure(cell.key)
+        if any(cell.tenure < 0 for cell in cells):
+            for cell in [cell for cell in cells if cell.tenure < 0]:
+                del self.cells[cell.key]
+                cell.status = GONE
+            left = [pair for pair in zip(cells, wants, strict=True) if pair[0].tenure >= 0]
+            cells, wants = [cell for cell, _ in left], [want for _, want in left]
+            if not cells:
+                return
 
         def done(answers: list[object] | Exception) -> None:
             if generation != self._generation:
