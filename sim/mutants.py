@@ -319,27 +319,6 @@ OWN = (
         ),
     ),
     Mutant(
-        "refused-out-of-order-not-told",
-        2,
-        "only the first answer of a block is looked at before a mark passes over it",
-        "blocks",
-        (Edit(receipts.hide, "insort(hidden, (id, id))", "hidden.append((id, id))"),),
-    ),
-    Mutant(
-        "batch-without-its-tenure",
-        6,
-        "a batch leaves under the epochs of now, not those under which its actors were loaded",
-        "takeovers",
-        (
-            Edit(
-                SimNode.known,
-                "min(touched[account], known.get(number, touched[account]))",
-                "self.tenure(account)",
-            ),
-            Edit(Engine._load, "self.host.tenure(cell.key)", "0"),
-        ),
-    ),
-    Mutant(
         "dead-session-holds-the-inbox",
         5,
         "a session whose node died counts as attached for ever",

@@ -1,9 +1,13 @@
 """Turns: bounded, in order, and a tell arrives in the turn in which it was told."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.runtime.toy import Add, Fact, Message, Pass, Say, ToyWorld
+from whimbrel.domain.batch import Batch
 from whimbrel.domain.limits import Limits
+from whimbrel.domain.ports import Outcome
 from whimbrel.runtime.engine import CHAIN_FACTOR
 
 
@@ -122,3 +126,38 @@ def test_what_waited_for_a_fact_is_not_overtaken_by_what_was_posted_meanwhile() 
         world.post(1, Say(f"late {n}"))
     world.run()
     assert world.said == ["1=1", "1 knows 0", *words, *(f"late {n}" for n in range(20))]
+
+
+def test_a_batch_carries_the_tenure_under_which_each_actor_was_loaded() -> None:
+    """Not the one of the moment at which it leaves: a shard may go and come back meanwhile."""
+    world = ToyWorld(inline=False)
+    seen: list[dict[int, int]] = []
+    commit = world.memory.commit
+
+    def watched(batch: Batch, done: Callable[[Outcome, str], None]) -> None:
+        seen.append(dict(batch.touched))
+        commit(batch, done)
+
+    world.memory.commit = watched  # type: ignore[method-assign]
+    world.host.tenures = {1: 7, 2: 3}
+    world.post(1, Add())
+    world.run()
+    world.host.tenures = {1: 8, 2: 3}
+    world.post(1, Add())
+    world.post(2, Add())
+    world.run()
+    assert seen == [{1: 7}, {1: 7}, {2: 3}]
+
+
+def test_an_actor_of_another_node_is_not_loaded_and_what_came_for_it_is_dropped() -> None:
+    world = ToyWorld(inline=False)
+    world.host.tenures = {1: -1}
+    world.post(1, Add(), Say("never"))
+    world.post(2, Add())
+    world.run()
+    assert world.said == ["2=1"]
+    assert 1 not in world.engine.cells
+    world.host.tenures = {}
+    world.post(1, Add())  # it is ours again
+    world.run()
+    assert world.said == ["2=1", "1=1"]
