@@ -276,11 +276,13 @@ def test_a_folder_that_cannot_be_made_is_refused_clearly(foreign: Path) -> None:
 def test_a_read_only_database_is_refused_clearly(foreign: Path) -> None:
     if os.geteuid() == 65_534:
         os.seteuid(0)
-    foreign.chmod(0o777)
+    foreign.chmod(0o700)
     for path in foreign.iterdir():
-        path.chmod(0o666)
-    (foreign / FILE).chmod(0o444)
+        path.chmod(0o600)
+    (foreign / FILE).chmod(0o400)
     if os.geteuid() == 0:
+        for path in (foreign, *foreign.iterdir()):
+            os.chown(path, 65_534, -1)
         os.seteuid(65_534)
     assert "read-only" in refused(foreign)
 

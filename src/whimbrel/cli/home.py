@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from whimbrel.client import Authority, Client, ClientError, Pinned, Plain, Trust
-from whimbrel.client.sqlite_store import SqliteClientStore
+from whimbrel.client.sqlite_store import SqliteClientStore, keep_others_out
+from whimbrel.domain.discreet import discreet
 
 
 class Account(msgspec.Struct):
@@ -25,6 +26,7 @@ class Account(msgspec.Struct):
     url: str  # where it signed up
     fingerprint: str = ""
     tls: bool = True
+    __repr__ = discreet
 
     @property
     def trust(self) -> Trust:
@@ -53,8 +55,10 @@ class Home:
 
     def _write(self, file: _File) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keep_others_out(self.folder)
         new = self._path.with_suffix(".new")
-        with open(os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as out:
+        new.unlink(missing_ok=True)
+        with open(os.open(new, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb") as out:
             out.write(msgspec.json.format(msgspec.json.encode(file), indent=2))
             out.flush()
             os.fsync(out.fileno())

@@ -3,6 +3,7 @@
 What belongs to the server is loaded when it is called, so that a chat does not pay for it.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -82,6 +83,7 @@ app.add_typer(users.app, name="user")
 
 def main() -> None:
     """The console script. Loads the server only for those who start one or ask for help."""
+    os.umask(0o077)  # keys, conversations, databases, backups: nothing here is for other users
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     if words and words[0] in _SERVER_SIDE:
         _register_server_side(words[:1])

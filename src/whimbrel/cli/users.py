@@ -16,6 +16,7 @@ import typer
 from whimbrel.cli.home import compact
 from whimbrel.cli.spoken import run, spoken
 from whimbrel.client import ClientError
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.errors import BadAddress, Refused, Unready
 from whimbrel.domain.ids import parse_address
 
@@ -31,6 +32,7 @@ DEFAULT_DATA = Path("whimbrel-data")
 class Admin(msgspec.Struct):
     url: str
     token: str
+    __repr__ = discreet
 
 
 class _Problem(msgspec.Struct):

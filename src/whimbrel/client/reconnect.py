@@ -70,7 +70,8 @@ class Reconnector:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._client.end(Ended(f"the client stopped by a mistake of its own: {error!r}"))
+            name = type(error).__name__  # its text might quote a message
+            self._client.end(Ended(f"the client stopped by a mistake of its own: {name}"))
 
     def stop(self) -> None:
         """Called by the client when it has ended, also from within the task itself."""

@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from whimbrel.client.errors import SignupRefused, Unreachable, wait_text
+from whimbrel.domain.discreet import discreet
 
 T = TypeVar("T")
 TIMEOUT_S = 20.0
@@ -43,6 +44,7 @@ class SignedUp(msgspec.Struct, frozen=True):
     created: bool
     native: NativeAddress
     fingerprint: str = ""
+    __repr__ = discreet
 
 
 class _Problem(msgspec.Struct):

@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -148,6 +149,7 @@ def _line(row: tuple[Any, ...]) -> Line:
 def _lock(path: Path) -> int:
     """One process per account: two would give the same numbers to different messages."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keep_others_out(path.parent)
     lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -160,8 +162,16 @@ def _lock(path: Path) -> int:
     return lock
 
 
+def keep_others_out(folder: Path) -> None:
+    """Who may write in a folder may put other files in the place of ours."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o022 and folder.stat().st_uid == os.geteuid() and not mode & stat.S_ISVTX:
+        folder.chmod(mode & ~0o022)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    path.chmod(0o600)  # one that was made under another rule; its log takes over these rights
     db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")

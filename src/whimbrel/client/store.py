@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from whimbrel.client.words import DELIVERED, FAILED, QUEUED, READ, STORED, Incoming
+from whimbrel.domain.discreet import discreet
 
 KEPT_MAX = 1_000  # sent messages that can be sent again after a restore
 HISTORY_MAX = 1_000  # lines a MemoryClientStore remembers per conversation
@@ -19,6 +20,8 @@ HISTORY_MAX = 1_000  # lines a MemoryClientStore remembers per conversation
 
 class Change(msgspec.Struct, frozen=True, gc=False):
     """Base of all changes."""
+
+    __repr__ = discreet
 
 
 class AddSent(Change, frozen=True):
@@ -96,6 +99,8 @@ class SetRead(Change, frozen=True):
 
 
 class SavedSent(msgspec.Struct):
+    __repr__ = discreet
+
     key: int
     device: int
     c: int
@@ -126,6 +131,8 @@ class Saved(msgspec.Struct):
 
 class Line(msgspec.Struct):
     """One line of a conversation. key rises in the order the lines came to this device."""
+
+    __repr__ = discreet
 
     key: int
     peer: str

@@ -2,9 +2,13 @@
 
 import msgspec
 
+from whimbrel.domain.discreet import discreet
+
 
 class ToSession(msgspec.Struct, frozen=True, gc=False):
     """Base of all answers and pushes. They leave only after the commit that covers them."""
+
+    __repr__ = discreet
 
 
 class Welcome(ToSession, frozen=True):

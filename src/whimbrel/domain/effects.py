@@ -7,6 +7,7 @@ Read together with node/interpreter.py, this is the tour of the system.
 import msgspec
 
 from whimbrel.domain.answers import ToSession
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.messages import ToActor
 from whimbrel.domain.rows import Row
 
@@ -53,6 +54,7 @@ class SendPin(msgspec.Struct, frozen=True, gc=False):
 
     number: str
     pin: str
+    __repr__ = discreet
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):

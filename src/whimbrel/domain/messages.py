@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.rows import InboxRow
 
 
@@ -16,6 +17,7 @@ class ToActor(msgspec.Struct, frozen=True, gc=False):
     """Base of all messages to actors."""
 
     request: ClassVar[bool] = False
+    __repr__ = discreet
 
 
 # ---- from a session of one of the account's own devices --------------------------------

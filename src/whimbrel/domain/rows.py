@@ -7,6 +7,8 @@ Times are microseconds since 1970; 0 means "not yet". Codes are words of domain/
 
 import msgspec
 
+from whimbrel.domain.discreet import discreet
+
 # sent.state; a final state never changes, except DELIVERED -> READ
 OPEN, STORED, DELIVERED, READ, REFUSED, REMOVED = 0, 1, 2, 3, 4, 5
 FINAL_STATES = (DELIVERED, READ, REFUSED, REMOVED)
@@ -18,6 +20,8 @@ LAST_WITH_BODY = COPY  # kinds up to this one hold a body
 
 class Row(msgspec.Struct, frozen=True, gc=False):
     """Base of all rows and row operations: one value of the closed union of writes."""
+
+    __repr__ = discreet
 
 
 class AccountRow(Row, frozen=True):

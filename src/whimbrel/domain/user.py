@@ -6,6 +6,7 @@ are under way, and can always be loaded again from its rows.
 
 import msgspec
 
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.rows import AccountRow, DeviceRow, PairRow
 
 NEVER = 1 << 62  # a time that does not come, in us
@@ -56,6 +57,7 @@ class Open(msgspec.Struct, gc=False):
     accepted_us: int
     attempts: int = 0
     retry_us: int = 0  # monotonic; 0: not under way yet
+    __repr__ = discreet
 
 
 class Pair:

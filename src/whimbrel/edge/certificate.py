@@ -116,7 +116,7 @@ def self_signed(folder: Path, domain: str) -> tuple[Path, Path]:
         ),
         0o600,
     )
-    _write(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
+    _write(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o600)
     return certificate, key
 
 

@@ -19,6 +19,7 @@ import structlog
 
 from whimbrel.domain import answers as a
 from whimbrel.domain import messages as m
+from whimbrel.domain.discreet import stack_of
 from whimbrel.domain.errors import (
     INTERNAL,
     TRY_AGAIN,
@@ -194,8 +195,13 @@ class Session:
                 _HANDLERS[type(message)](self, message)
             except Refused as error:
                 self.refuse(error)
-            except Exception:
-                log.exception("session failed", session=self.number)
+            except Exception as error:
+                log.error(
+                    "session failed",
+                    session=self.number,
+                    error=type(error).__name__,
+                    stack=stack_of(error),
+                )
                 self._edge.counts["internal"] += 1
                 self._end(wire.Error(INTERNAL, "", True, 0, f"{self.number:x}"))
         if self.over:

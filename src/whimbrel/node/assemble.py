@@ -34,6 +34,7 @@ from whimbrel.protocol.wire import ALPN
 from whimbrel.runtime.behaviour import Behaviours
 from whimbrel.runtime.engine import Engine
 from whimbrel.services.sms.choose import SmsConfigError, make_sender
+from whimbrel.storage.private import exposed
 from whimbrel.storage.sqlite import SqliteStore
 
 log = structlog.get_logger("whimbrel.node")
@@ -71,6 +72,7 @@ class Node:
     async def start(self) -> None:
         config, limits = self.config, self.config.limits
         make_folder(self.folder)
+        was_open = exposed(self.folder)
         try:
             self.sender = make_sender(config.sms)
         except SmsConfigError as error:
@@ -78,6 +80,12 @@ class Node:
         self.store = SqliteStore(
             self.folder, self.loop.call_soon_threadsafe, limits, on_damage=self._on_damage
         )
+        if was_open:
+            log.warning(
+                "the data folder was open to other users of this machine; it is closed now",
+                folder=str(self.folder),
+                files=was_open,
+            )
         self.sessions = Sessions(self.clock.now_us())
         self.host = Interpreter(
             self.sessions, limits, self.clock, self.store.era, self._send_pin, adopt=self._adopt
@@ -222,7 +230,7 @@ class Node:
 
 def make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise Unready(f"the data folder {folder} cannot be made: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):

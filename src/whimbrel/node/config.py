@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from whimbrel.domain.desk import SignupLimits
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.limits import Limits
 
 NUMBER_MAX = 10**12  # microseconds of so many seconds still fit a row's 64 bits
@@ -38,6 +39,7 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     certificate: str = ""
     key: str = ""
+    __repr__ = discreet
 
 
 class Sms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +47,7 @@ class Sms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sender: str = "console"
     options: dict[str, Any] = {}
+    __repr__ = discreet
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

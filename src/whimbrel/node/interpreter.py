@@ -5,7 +5,6 @@ releases. Read beside domain/effects.py: that pair is the tour of the system. La
 here reaches a socket except in release(), which the engine calls after the commit.
 """
 
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,6 +13,7 @@ import structlog
 
 from whimbrel.domain.answers import ToSession, UnknownSession
 from whimbrel.domain.batch import ADD, Batch
+from whimbrel.domain.discreet import stack_of
 from whimbrel.domain.effects import Note, Push, ReadInbox, Reply, SendPin, Tell
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.messages import Alarm, InboxRead
@@ -168,13 +168,12 @@ class Interpreter:
 
     def crashed(self, key: int, message: Any, error: BaseException) -> None:
         """Our bug: the stack goes to the log, without values (bodies are values)."""
-        stack = "".join(traceback.format_tb(error.__traceback__)[-6:])
         log.error(
             "actor crashed",
             actor=key,
             message=type(message).__name__,
             error=type(error).__name__,
-            stack=stack,
+            stack=stack_of(error),
         )
 
     def dead_letter(

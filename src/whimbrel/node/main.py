@@ -18,6 +18,7 @@ from whimbrel.domain.errors import Unready
 from whimbrel.edge.certificate import shown_fingerprint
 from whimbrel.node.assemble import Node, write_private
 from whimbrel.node.config import Config, ConfigError
+from whimbrel.node.last_words import listen_everywhere, listen_on, without_text
 
 
 def run(
@@ -25,6 +26,7 @@ def run(
 ) -> int:
     """Exit code 0 after a drained stop, 1 if the server could not start."""
     set_up_log(config)
+    listen_everywhere()
     try:
         return uvloop.run(_run(config, folder, ready_file, announce))
     except (ConfigError, Unready) as error:
@@ -36,6 +38,7 @@ async def _run(
     config: Config, folder: Path, ready_file: Path | None, announce: Callable[[Node], None]
 ) -> int:
     loop = asyncio.get_running_loop()
+    listen_on(loop)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -87,7 +90,7 @@ def set_up_log(config: Config) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
+            without_text,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+
+import msgspec
 
 from whimbrel.domain.answers import Description, Registered, Rejected, Removed, ToSession
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.errors import Busy, Exists, NotFound, Refused, Unready
 from whimbrel.domain.ids import account_number, parse_address
 from whimbrel.domain.limits import Limits
@@ -36,12 +38,14 @@ REPLY = 1
 Call = Callable[[], None]
 
 
-class NewKey(NamedTuple):
+class NewKey(msgspec.Struct, frozen=True):
     """The key is told once, here; the store keeps its hash."""
 
     account: str
     device: int
     key: str
+
+    __repr__ = discreet
 
 
 def add(folder: Path, address: str) -> NewKey:

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import msgspec
 
+from whimbrel.domain.discreet import discreet
+
 VERSION = 1
 ALPN = "whimbrel/1"
 
@@ -31,10 +33,13 @@ class Content(msgspec.Struct, omit_defaults=True):
     text: str = ""
     reply: tuple[str, int, int] | None = None
     sealed: str | None = None
+    __repr__ = discreet
 
 
 class Wire(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Base of all messages."""
+
+    __repr__ = discreet
 
 
 # ---- device -> server: 1 .. 31 ----------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from whimbrel.domain.errors import Unready
+from whimbrel.storage.private import close_folder
 
 
 class FolderLock:
@@ -27,6 +28,11 @@ class FolderLock:
             owner = os.read(self._fd, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._fd)
             raise Unready(f"the data folder {folder} is in use by process {owner}") from error
+        try:
+            close_folder(folder)
+        except BaseException:
+            self.release()
+            raise
         try:
             os.ftruncate(self._fd, 0)
             os.write(self._fd, f"{os.getpid()}\n".encode())

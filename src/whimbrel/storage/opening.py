@@ -4,6 +4,7 @@ Used by sqlite.py at start and for recovery. Law: a file that is damaged, newer 
 is refused with a clear Unready and is not written to.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ def _damaged(path: Path, text: str) -> str:
 
 
 def _open(path: Path, vfs: str, probe: bool, opened: list[apsw.Connection]) -> Opened:
+    if not path.exists():  # SQLite would leave it to the umask; its log takes over these rights
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     db = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs)
     opened.append(db)
     version = schema_of(db, str(path))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from whimbrel.domain.desk import SignupLimits
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http import dispatch, server
@@ -36,6 +37,7 @@ class HttpParts:
     default_region: str = ""
     pin_digits: int = 5
     limits: HttpLimits = field(default_factory=HttpLimits)
+    __repr__ = discreet
 
 
 def make_app(parts: HttpParts) -> web.Application:

@@ -7,7 +7,6 @@ stack (and no values) in the log.
 
 import asyncio
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -15,6 +14,7 @@ import structlog
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Middleware
 
+from whimbrel.domain.discreet import stack_of
 from whimbrel.domain.errors import (
     BadMessage,
     BodyTooBig,
@@ -137,7 +137,7 @@ def _log_bug(request: web.Request, error: Exception) -> None:
         method=request.method,
         route=resource.canonical if resource is not None else "",
         error=type(error).__name__,
-        stack="".join(traceback.format_tb(error.__traceback__)[-6:]),
+        stack=stack_of(error),
     )
 
 

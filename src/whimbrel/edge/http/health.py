@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from whimbrel.domain.errors import TRY_AGAIN
+from whimbrel.edge.http.caller import is_local
 from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.problems import refused_as
 from whimbrel.edge.http.shapes import Health
@@ -13,5 +14,8 @@ async def on_health(inside: Inside, request: web.Request, body: None) -> Health:
 
 
 async def on_ready(inside: Inside, request: web.Request, body: None) -> Health | web.Response:
+    """The reason names files and disks: for this machine only."""
     reason = inside.ready()
-    return refused_as(TRY_AGAIN, 1, f"Not ready: {reason}") if reason else Health("ready")
+    if not reason:
+        return Health("ready")
+    return refused_as(TRY_AGAIN, 1, f"Not ready: {reason}" if is_local(request) else "")

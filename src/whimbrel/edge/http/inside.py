@@ -12,6 +12,7 @@ import msgspec
 
 from whimbrel.domain.answers import ToSession
 from whimbrel.domain.desk import SignupLimits
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.messages import ToActor
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
@@ -73,3 +74,4 @@ class Inside:
     default_region: str = ""  # of numbers without a country code, like "DE"
     admin_anywhere: bool = False  # else the administrator must come from this machine
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    __repr__ = discreet

@@ -9,9 +9,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from whimbrel.domain.discreet import discreet
+
 
 class Shape(msgspec.Struct, frozen=True):
     """Base of all of them."""
+
+    __repr__ = discreet
 
 
 Number = Annotated[

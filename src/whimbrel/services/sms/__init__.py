@@ -7,6 +7,7 @@ PINs, and only because the operator chose it.
 from dataclasses import dataclass
 from typing import Any
 
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.ports import PinSender
 from whimbrel.services.sms import choose
 
@@ -15,6 +16,7 @@ from whimbrel.services.sms import choose
 class _Chosen:
     sender: str
     options: dict[str, Any]
+    __repr__ = discreet
 
 
 def make_sender(name: str, options: dict[str, Any]) -> PinSender:

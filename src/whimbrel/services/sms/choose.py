@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 import msgspec
 from msgspec import Meta
 
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.ports import PinSender
 from whimbrel.services.sms.console import ConsoleSender
 from whimbrel.services.sms.delivery import Delivery
@@ -52,6 +53,7 @@ class TwilioOptions(msgspec.Struct, forbid_unknown_fields=True, rename={"sender"
     sender: Word
     text: str = TEXT
     api: Word = API
+    __repr__ = discreet
 
 
 class WebhookOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,6 +65,7 @@ class WebhookOptions(msgspec.Struct, forbid_unknown_fields=True):
     body: str = '{"to": "{number}", "text": "{text}"}'
     text: str = TEXT
     success: tuple[Annotated[int, Meta(ge=100, le=599)], ...] = (200, 201, 202, 204)
+    __repr__ = discreet
 
 
 Options = TypeVar("Options")
