@@ -30,8 +30,10 @@ def discreet(value: Any) -> str:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    names = getattr(value, "__struct_fields__", None) or getattr(value, "_fields", None)
-    return names or tuple(field.name for field in dataclasses.fields(value))
+    if dataclasses.is_dataclass(value):
+        return tuple(field.name for field in dataclasses.fields(value))
+    names: tuple[str, ...] | None = getattr(value, "__struct_fields__", None)
+    return names if names is not None else getattr(value, "_fields", ())
 
 
 def _field(name: str, value: Any) -> str:
