@@ -302,7 +302,7 @@ OWN = (
         "sleepers-kept-when-abandoned",
         2,
         "what a sleeping actor left in the registry outlives the loss of its shard",
-        "hangs",
+        "movers",
         (Edit(Engine.abandon, "self.host.abandoned(lost)", "pass"),),
     ),
     Mutant(

@@ -303,6 +303,12 @@ def partings(seed: int) -> Plan:
     return Plan(seed, 1, 3, 4, limits, tuple(steps), 8 * SECOND, name="partings")
 
 
+def movers(seed: int) -> Plan:
+    """Actors sleep while their shards go to another node and come back."""
+    kinds = {"sleep": 40.0, "freeze": 15.0, "crash": 2.0}
+    return replace(_steered(seed, 2, kinds, talk=2.0), name="movers")
+
+
 def orphans(seed: int) -> Plan:
     """Somebody writes, the words to the other node get lost, the phone is gone for good, and
     then the machine: nobody but the server itself can remember the message.
@@ -340,5 +346,6 @@ SUSPICIONS: dict[str, Callable[[int], Plan]] = {
     "hangs": hangs,
     "orphans": orphans,
     "hellos": hellos,
+    "movers": movers,
     "partings": partings,
 }

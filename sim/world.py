@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import msgspec
 import structlog
 
 from sim.device import SimDevice, hash_of
@@ -25,6 +26,7 @@ from sim.time import MS, SECOND, Time
 from whimbrel.domain.answers import Registered
 from whimbrel.domain.messages import Register
 from whimbrel.protocol import wire
+from whimbrel.storage.backup import DEVICES_SKIPPED
 from whimbrel.storage.memory import Fate
 
 CALM_S = 600
@@ -304,6 +306,9 @@ class SimWorld:
         for node in self.nodes:
             node.crash("restored")
         self.disk.tables = self.backup
+        for number, row in list(self.backup.accounts.items()):  # as storage/backup.py does
+            skipped = msgspec.structs.replace(row, last_device=row.last_device + DEVICES_SKIPPED)
+            self.backup.accounts[number] = skipped
         self.disk.era += 1
         self.laws.restore()
         for node in self.nodes:

@@ -45,6 +45,7 @@ FOUND = {
         "takeovers",
         2_000_064,
     ),
+    "a device number that was used again after a restore": ("swarm", 3_000_121),
     "turns that only parked messages again, one at a time": ("clocks", 2_000_051),
     "a run of refused messages covered one that was stored": ("blocks", 1_000_040),
     "a sleeping actor's session outlived the loss of its shard": ("hangs", 13_015),

@@ -126,6 +126,10 @@ def test_a_restored_folder_is_the_backup_in_a_new_era(backup: Path, tmp_path: Pa
     store = SqliteStore(tmp_path / "new", lambda call: call(), Limits(), on_damage=print)
     assert store.era == era
     store.close()
+    with closing(apsw.Connection(str(tmp_path / "new" / FILE))) as db:
+        lowest = db.execute("SELECT min(last_device) FROM account").get
+    assert isinstance(lowest, int)
+    assert lowest > 256, "no device number is used again"
 
 
 def test_two_restores_of_one_backup_are_two_eras(backup: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from whimbrel.storage.schema import STEPS, refuse_newer, schema_of
 
 MANIFEST = "manifest.json"
 SECRETS = ("admin.token", "pin.secret", "certificate.pem", "certificate-key.pem")
+DEVICES_SKIPPED = 256  # more than an account can have been given since the backup
 STEP_PAGES = 256  # 1 MiB: how much is copied between two looks at the progress
 HASH_BYTES = 1 << 20
 
@@ -196,6 +197,9 @@ def _open_era(path: Path, era: int) -> None:
         if text := check(db):
             raise Unready(f"the backup's database is damaged ({text}): nothing was changed")
         db.execute("UPDATE meta SET era = ?", (era,))
+        # A device number is never used again, also not one that was given after the backup:
+        # recipients know messages by (sender, device, c) and show none twice.
+        db.execute("UPDATE account SET last_device = last_device + ?", (DEVICES_SKIPPED,))
     _sync(path)
 
 
