@@ -76,13 +76,14 @@ def parse_number(text: str, region: str = "") -> Any:
     return _parse_number(text, region)
 
 
-_on_submit, _parse_number = rules.on_submit, signup.parse_number
+_on_submit: Any = rules.HANDLERS[m.Submit]
+_parse_number: Any = vars(signup)["parse_number"]
 
 if __name__ == "__main__":
     from whimbrel.edge import session as edge
 
     edge._HANDLERS[wire.Typing] = on_typing
     rules.HANDLERS[m.Submit] = on_submit
-    signup.parse_number = parse_number
+    vars(signup)["parse_number"] = parse_number
     sys.argv[0] = "whimbrel"
     main()

@@ -1,7 +1,7 @@
 """A real server that logs all it can, with planted bugs, and everything it ever said.
 
-`Secrets` are drawn at random; `said()` gathers terminal, logs and answers; `leaks()` tells which
-secret stands where, as it is, as hexadecimal or as Base64.
+`Secrets` are drawn at random; `everything()` gathers terminal, logs and answers; `leaks()` tells
+which secret stands where, as it is, as hexadecimal or as Base64.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class SpiedServer(Server):
     def terminal(self) -> str:
         return (self.folder / "stderr").read_text()
 
-    def said(self) -> dict[str, bytes]:
+    def everything(self) -> dict[str, bytes]:
         """Everything, by place."""
         files = ("stdout", "stderr", "ready.json")
         kept = {name: self.folder / name for name in files}

@@ -17,10 +17,14 @@ from tests.node.kill import kill
 from whimbrel.cli.home import Account, Home
 from whimbrel.client.sqlite_store import SqliteClientStore
 from whimbrel.domain.errors import Unready
+from whimbrel.domain.limits import Limits
+from whimbrel.edge.certificate import self_signed
+from whimbrel.node.assemble import secret_file
 from whimbrel.storage.backup import back_up, restore
 from whimbrel.storage.lock import FolderLock
 from whimbrel.storage.opening import FILE
 from whimbrel.storage.private import close_folder, exposed
+from whimbrel.storage.sqlite import SqliteStore
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +88,19 @@ def test_a_folder_that_stood_open_is_closed_and_the_log_says_so(tmp_path: Path) 
         assert open_ones(server.data) == {}
     assert server.said().count("was open to other users of this machine") == 1
     assert '"pin.secret"' in server.said()
+
+
+def test_each_file_is_made_closed_also_by_a_program_that_keeps_no_umask(tmp_path: Path) -> None:
+    """A test, a tool, another front end: the umask of the command is not theirs."""
+    data = tmp_path / "deep" / "data"
+    store = SqliteStore(data, lambda call: None, Limits())
+    try:
+        self_signed(data, "localhost")
+        secret_file(data / "admin.token", 32)
+        assert {FILE, f"{FILE}-wal", f"{FILE}-shm"} <= set(modes(data))
+        assert open_ones(data) == {}
+    finally:
+        store.close()
 
 
 # ---- what is closed, what is refused ----------------------------------------------------
