@@ -81,4 +81,4 @@ def test_what_is_left_to_read_is_enough_to_find_a_mistake() -> None:
     assert repr(submit) == (
         "Submit(device=1, session=2, c=3, to='bob', peer=4, hash=5, body=<6 bytes>, refused='')"
     )
-    assert messages.Submit.__repr__ is discreet
+    assert repr(submit) == discreet(submit)

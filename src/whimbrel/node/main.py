@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ def run(
     """Exit code 0 after a drained stop, 1 if the server could not start."""
     set_up_log(config)
     listen_everywhere()
+    leave_no_core()
     try:
         return uvloop.run(_run(config, folder, ready_file, announce))
     except (ConfigError, Unready) as error:
@@ -51,6 +53,15 @@ async def _run(
         await stop.wait()
         await node.stop()
     return 0
+
+
+def leave_no_core() -> None:
+    """The memory of this process holds bodies and keys: a crash must not write it to a disk.
+
+    The hard limit stays, for an operator who looks for a bug (prlimit).
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 @contextlib.contextmanager
