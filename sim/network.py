@@ -95,7 +95,7 @@ class Line:
         for data in held:
             self.node.soon(lambda data=data: self._at_node(data))  # type: ignore[misc]
 
-    def close(self) -> None:
+    def close(self, code: str = "") -> None:
         """What is written still arrives, then the end."""
         self.flush()
         if not self.is_closed:

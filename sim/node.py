@@ -16,6 +16,7 @@ from whimbrel.domain.answers import ToSession
 from whimbrel.domain.ids import node_of
 from whimbrel.domain.messages import Alarm, ExpireInbox, ToActor
 from whimbrel.domain.wants import OwnersExpired, OwnersOpen
+from whimbrel.edge.framed import FramedSession
 from whimbrel.edge.session import Session
 from whimbrel.logic import user as user_rules
 from whimbrel.node.clock import ClockWatch
@@ -352,7 +353,7 @@ class SimNode:
     # ---- connections ---------------------------------------------------------------------
 
     def accept(self, line: Line) -> None:
-        line.session = Session(self.edge, MsgpackCodec(), line)
+        line.session = FramedSession(self.edge, MsgpackCodec(), line)
         self.edge.lines[line.session] = line
 
     def ask(
