@@ -9,18 +9,13 @@ import asyncio
 from bench import load
 from bench.figures import Figure, Figures
 from bench.meter import Meter, Usage
-from bench.raw import client_context
 from bench.server import Server
+from bench.ways import Way
 from bench.world import run, world
 
 
-def name_of(tls: bool) -> str:
-    return "native_tls" if tls else "native_plain"
-
-
-async def talkers(server: Server, tls: bool, count: int) -> list[load.Talk]:
-    port = server.ready["native" if tls else "native_plain"]
-    return await load.pairs(count, port, client_context() if tls else None)
+async def talkers(server: Server, way: Way, count: int) -> list[load.Talk]:
+    return await load.pairs(count, way.port_of(server), way.context(), client=way.client)
 
 
 async def measured(server: Server, talks: list[load.Talk], seconds: float) -> tuple[int, Usage]:
@@ -37,16 +32,16 @@ def latencies_ms(talks: list[load.Talk]) -> list[float]:
     return [value * 1e3 for talk in talks for value in talk.latencies]
 
 
-def closed(tls: bool, pairs: int, window: int, warm_s: float, seconds: float) -> Figures:
+def closed(way: Way, pairs: int, window: int, warm_s: float, seconds: float) -> Figures:
     """Everybody keeps `window` messages under way."""
 
     async def scene() -> Figures:
-        talks = await talkers(server, tls, pairs)
+        talks = await talkers(server, way, pairs)
         await load.closed_loop(talks, window, warm_s)
         done, usage = await measured(server, talks, seconds)
         delays = latencies_ms(talks)
         await load.finish(talks)
-        name = f"{name_of(tls)}_{pairs}x{window}"
+        name = f"{way.name}_{pairs}x{window}"
         return {
             f"{name}_cpu_us_per_message": Figure(usage.per(done), usage.bound()),
             f"{name}_messages_per_s": Figure(done / usage.wall_s),
@@ -59,18 +54,18 @@ def closed(tls: bool, pairs: int, window: int, warm_s: float, seconds: float) ->
         return run(scene)
 
 
-def opened(tls: bool, pairs: int, per_s: int, warm_s: float, seconds: float) -> Figures:
+def opened(way: Way, pairs: int, per_s: int, warm_s: float, seconds: float) -> Figures:
     """`per_s` messages a second at fixed times, spread over all pairs."""
 
     async def scene() -> Figures:
-        talks = await talkers(server, tls, pairs)
+        talks = await talkers(server, way, pairs)
         sending = asyncio.ensure_future(load.open_loop(talks, per_s, warm_s + seconds + 1))
         await asyncio.sleep(warm_s)
         done, usage = await measured(server, talks, seconds)
         delays = latencies_ms(talks)
         await sending
         await load.finish(talks)
-        name = f"{name_of(tls)}_{per_s}ps"
+        name = f"{way.name}_{per_s}ps"
         return {
             f"{name}_delivered_p50_ms": Figure(load.percentile(delays, 0.5), usage.bound()),
             f"{name}_delivered_p99_ms": Figure(load.percentile(delays, 0.99)),

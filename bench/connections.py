@@ -1,15 +1,13 @@
 """Connections: what an idle authenticated one holds in memory, and what a login costs."""
 
 import resource
-import ssl
 
 from bench import load
-from bench.chatting import name_of
 from bench.figures import Figure, Figures
 from bench.meter import Meter
-from bench.raw import RawClient, client_context
-from bench.server import Server
+from bench.raw import RawClient
 from bench.waiting import settled, until
+from bench.ways import NATIVE_TLS, Way
 from bench.world import run, world
 
 WARM = 200  # logins before the first reading, so that what is loaded once is loaded
@@ -25,29 +23,21 @@ def raise_open_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def context_of(tls: bool) -> ssl.SSLContext | None:
-    return client_context() if tls else None
-
-
-def port_of(server: Server, tls: bool) -> int:
-    return int(server.ready["native" if tls else "native_plain"])
-
-
-def idle(tls: bool, count: int) -> Figures:
+def idle(way: Way, count: int) -> Figures:
     """(PSS with `count` connections - PSS before) / count, each with session and actor."""
 
     async def scene() -> Figures:
-        port, context = port_of(server, tls), context_of(tls)
-        await leave(await load.log_in(count, WARM, port, context, load.ignore))
+        port, context, client = way.port_of(server), way.context(), way.client
+        await leave(await load.log_in(count, WARM, port, context, load.ignore, client=client))
         before = await settled(server.pss_kib, SETTLE_S)
-        clients = await load.log_in(0, count, port, context, load.ignore)
+        clients = await load.log_in(0, count, port, context, load.ignore, client=client)
         after = await settled(server.pss_kib, SETTLE_S)
         gone = sum(client.closed.done() for client in clients)
         if gone:
             raise RuntimeError(f"{gone} of {count} connections were closed")
         await leave(clients)
         bound = f"PSS {before / 1024:.1f} -> {after / 1024:.1f} MiB with {count:,} connections"
-        name = f"{name_of(tls)}_idle_kib_per_connection"
+        name = f"{way.name}_idle_kib_per_connection"
         return {name: Figure((after - before) / count, bound)}
 
     raise_open_files(count + WARM + 500)
@@ -68,7 +58,7 @@ def logins(people: int, seconds: float, at_once: int = 50) -> Figures:
     """
 
     async def scene() -> Figures:
-        port, context = port_of(server, True), client_context()
+        port, context = NATIVE_TLS.port_of(server), NATIVE_TLS.context()
 
         async def batch(first: int) -> None:
             await leave(await load.log_in(first, at_once, port, context, load.ignore, at_once))

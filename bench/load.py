@@ -84,9 +84,14 @@ def ignore(client: RawClient, messages: list[Any]) -> None:
             client.send(wire.Pong(message.n))
 
 
-def client_of(n: int, context: ssl.SSLContext | None, on_batch: OnBatch) -> RawClient:
+def client_of(
+    n: int,
+    context: ssl.SSLContext | None,
+    on_batch: OnBatch,
+    client: type[RawClient] = RawClient,
+) -> RawClient:
     """The phone of account n."""
-    return RawClient(address_of(n), key_of(n), 1, context, on_batch)
+    return client(address_of(n), key_of(n), 1, context, on_batch)
 
 
 async def connect_to(client: RawClient, port: int) -> RawClient:
@@ -100,11 +105,12 @@ async def log_in(
     context: ssl.SSLContext | None,
     on_batch: OnBatch,
     at_once: int = 50,
+    client: type[RawClient] = RawClient,
 ) -> list[RawClient]:
     clients: list[RawClient] = []
     for start in range(first, first + count, at_once):
         batch = [
-            connect_to(client_of(n, context, on_batch), port)
+            connect_to(client_of(n, context, on_batch, client), port)
             for n in range(start, min(start + at_once, first + count))
         ]
         clients += await asyncio.gather(*batch)
@@ -112,11 +118,15 @@ async def log_in(
 
 
 async def pairs(
-    count: int, port: int, context: ssl.SSLContext | None, first: int = 0
+    count: int,
+    port: int,
+    context: ssl.SSLContext | None,
+    first: int = 0,
+    client: type[RawClient] = RawClient,
 ) -> list[Talk]:
     """Connect `count` pairs: accounts first.. send, the next `count` receive."""
-    receivers = await log_in(first + count, count, port, context, on_receiver)
-    senders = await log_in(first, count, port, context, on_sender)
+    receivers = await log_in(first + count, count, port, context, on_receiver, client=client)
+    senders = await log_in(first, count, port, context, on_sender, client=client)
     talks = []
     for sender, receiver in zip(senders, receivers, strict=True):
         talk = Talk(receiver.account)

@@ -57,21 +57,21 @@ class RawClient(asyncio.Protocol):
         self.era = 0  # that `last` belongs to
         self.next_c = 1
         self.state: Any = None  # of the scenario
-        self._out: list[bytes] = []
-        self._buffer = b""
+        self.out: list[bytes] = []
+        self.buffer = b""
         self._transport: asyncio.Transport | None = None
         self._tls: ssl.SSLObject | None = None
         self._greeted = False
         if context is not None:
-            self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=None)
+            self._incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._tls = context.wrap_bio(self._incoming, self.outgoing, server_hostname=None)
 
     # ---- asyncio -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         if self._tls is None:
-            self._hello()
+            self.begin()
         else:
             self._handshake()
 
@@ -108,34 +108,38 @@ class RawClient(asyncio.Protocol):
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            self._transport.write(self._outgoing.read())
+            self._transport.write(self.outgoing.read())
             return False
         self._greeted = True
-        self._hello()
+        self.begin()
         return True
 
-    def _hello(self) -> None:
+    def begin(self) -> None:
+        """The connection stands: say hello."""
         hello = wire.Hello(wire.VERSION, self.account, self.device, self.key, self.last, self.era)
         self.send(hello)
         self.flush()
 
     def send(self, message: wire.Wire) -> None:
-        self._out.append(frame(message))
+        self.out.append(self.framed(message))
+
+    def framed(self, message: wire.Wire) -> bytes:
+        return frame(message)
 
     def submit(self, to: str, body: msgspec.Raw) -> int:
         c = self.next_c
         self.next_c = c + 1
-        self._out.append(frame(wire.Submit(c, to, body)))
+        self.out.append(self.framed(wire.Submit(c, to, body)))
         return c
 
     def flush(self) -> None:
-        if not self._out or self._transport is None:
+        if not self.out or self._transport is None:
             return
-        data = b"".join(self._out)
-        self._out.clear()
+        data = b"".join(self.out)
+        self.out.clear()
         if self._tls is not None:
             self._tls.write(data)
-            data = self._outgoing.read()
+            data = self.outgoing.read()
         self._transport.write(data)
 
     def close(self) -> None:
@@ -143,17 +147,9 @@ class RawClient(asyncio.Protocol):
             self._transport.abort()
 
     def _feed(self, data: bytes) -> None:
-        if self._buffer:
-            data = self._buffer + data
-        messages: list[Any] = []
-        at, end = 0, len(data)
-        while end - at >= 4:
-            stop = at + 4 + int.from_bytes(data[at : at + 4], "big")
-            if stop > end:
-                break
-            messages.append(_decode(data[at + 4 : stop]))
-            at = stop
-        self._buffer = data[at:]
+        if self.buffer:
+            data = self.buffer + data
+        messages = self.cut(data)
         if not messages:
             return
         if not self.welcome.done():
@@ -166,6 +162,19 @@ class RawClient(asyncio.Protocol):
                 return
         self.on_batch(self, messages)
         self.flush()
+
+    def cut(self, data: bytes) -> list[Any]:
+        """Whole messages; what is left goes to `buffer`."""
+        messages: list[Any] = []
+        at, end = 0, len(data)
+        while end - at >= 4:
+            stop = at + 4 + int.from_bytes(data[at : at + 4], "big")
+            if stop > end:
+                break
+            messages.append(_decode(data[at + 4 : stop]))
+            at = stop
+        self.buffer = data[at:]
+        return messages
 
 
 async def connect(client: RawClient, host: str, port: int, timeout_s: float = 60.0) -> RawClient:

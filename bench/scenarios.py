@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from bench import backlog, chatting, connections, million, offline
 from bench.figures import Figures
+from bench.ways import NATIVE_PLAIN, NATIVE_TLS, WEB_PLAIN, WEB_TLS, Way
 
 
 class Scenario(NamedTuple):
@@ -12,26 +13,26 @@ class Scenario(NamedTuple):
     run: Callable[[bool], Figures]  # argument: quick?
 
 
-def _closed(tls: bool, pairs: int, window: int) -> Scenario:
+def _closed(way: Way, pairs: int, window: int) -> Scenario:
     def scene(quick: bool) -> Figures:
         warm_s, seconds = (1.0, 2.0) if quick else (3.0, 8.0)
-        return chatting.closed(tls, pairs, window, warm_s, seconds)
+        return chatting.closed(way, pairs, window, warm_s, seconds)
 
-    return Scenario(f"{chatting.name_of(tls)}_{pairs}x{window}", scene)
+    return Scenario(f"{way.name}_{pairs}x{window}", scene)
 
 
-def _opened(tls: bool) -> Scenario:
+def _opened(way: Way) -> Scenario:
     def scene(quick: bool) -> Figures:
-        return chatting.opened(tls, 500, 500, 1.0 if quick else 3.0, 3.0 if quick else 15.0)
+        return chatting.opened(way, 500, 500, 1.0 if quick else 3.0, 3.0 if quick else 15.0)
 
-    return Scenario(f"{chatting.name_of(tls)}_500ps", scene)
+    return Scenario(f"{way.name}_500ps", scene)
 
 
-def _idle(tls: bool) -> Scenario:
+def _idle(way: Way) -> Scenario:
     def scene(quick: bool) -> Figures:
-        return connections.idle(tls, 500 if quick else 5_000)
+        return connections.idle(way, 500 if quick else 5_000)
 
-    return Scenario(f"{chatting.name_of(tls)}_idle", scene)
+    return Scenario(f"{way.name}_idle", scene)
 
 
 def _logins(quick: bool) -> Figures:
@@ -51,14 +52,20 @@ def _million(quick: bool) -> Figures:
 
 
 SCENARIOS: tuple[Scenario, ...] = (
-    _closed(True, 500, 1),
-    _closed(True, 50, 10),
-    _opened(True),
-    _closed(False, 500, 1),
-    _closed(False, 50, 10),
-    _opened(False),
-    _idle(True),
-    _idle(False),
+    _closed(NATIVE_TLS, 500, 1),
+    _closed(NATIVE_TLS, 50, 10),
+    _opened(NATIVE_TLS),
+    _closed(NATIVE_PLAIN, 500, 1),
+    _closed(NATIVE_PLAIN, 50, 10),
+    _opened(NATIVE_PLAIN),
+    _closed(WEB_TLS, 500, 1),
+    _closed(WEB_TLS, 50, 10),
+    _closed(WEB_PLAIN, 500, 1),
+    _closed(WEB_PLAIN, 50, 10),
+    _idle(NATIVE_TLS),
+    _idle(NATIVE_PLAIN),
+    _idle(WEB_TLS),
+    _idle(WEB_PLAIN),
     Scenario("native_tls_login", _logins),
     Scenario("offline", _offline),
     Scenario("backlog", _backlog),

@@ -2,7 +2,7 @@
 connections between devices and nodes that keep their order until they break.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,8 @@ class Line:
         self.session: Any = None
         self.deaf = False  # half open: the device went away without a word
         self._out: list[bytes] = []
-        self._held: list[bytes] = []  # read, while the session had paused reading
+        self._held: deque[bytes] = deque()  # read, while the session had paused reading
+        self._draining = False
         self._paused = False
         self._unsent = 0
         self._to_node_us = self._to_device_us = 0  # the last arrival in each direction
@@ -91,11 +92,17 @@ class Line:
 
     def resume_reading(self) -> None:
         self._paused = False
-        held, self._held = self._held, []
-        for data in held:
-            self.node.soon(lambda data=data: self._at_node(data))  # type: ignore[misc]
+        if self._held and not self._draining:
+            self._draining = True
+            self.node.soon(self._drain)
 
-    def close(self) -> None:
+    def _drain(self) -> None:
+        """What had been read already, in its order, as long as the session takes it."""
+        self._draining = False
+        while self._held and not self._paused and not self.is_closed:
+            self.session.received(self._held.popleft())
+
+    def close(self, code: str = "") -> None:
         """What is written still arrives, then the end."""
         self.flush()
         if not self.is_closed:
@@ -139,7 +146,7 @@ class Line:
     def _at_node(self, data: bytes) -> None:
         if self.is_closed:
             return
-        if self._paused:
+        if self._paused or self._held:
             self._held.append(data)
         else:
             self.session.received(data)

@@ -17,6 +17,7 @@ from whimbrel.domain.ids import node_of
 from whimbrel.domain.messages import Alarm, ExpireInbox, ToActor
 from whimbrel.domain.ports import Router
 from whimbrel.domain.wants import OwnersExpired, OwnersOpen
+from whimbrel.edge.framed import FramedSession
 from whimbrel.edge.session import Numbers, Session
 from whimbrel.logic import user as user_rules
 from whimbrel.node.clock import ClockWatch
@@ -382,7 +383,7 @@ class SimNode:
     # ---- connections ---------------------------------------------------------------------
 
     def accept(self, line: Line) -> None:
-        line.session = Session(self.edge, MsgpackCodec(), line)
+        line.session = FramedSession(self.edge, MsgpackCodec(), line)
         self.edge.lines[line.session] = line
 
     def ask(

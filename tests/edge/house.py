@@ -7,7 +7,7 @@ nobody else is harmed; `count` and `gone` show what the server noticed and what 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -20,11 +20,12 @@ from whimbrel.domain.ids import account_number
 from whimbrel.domain.limits import Limits
 from whimbrel.edge.session import Session
 from whimbrel.node.assemble import Node
-from whimbrel.node.config import Config, Listen
+from whimbrel.node.config import Config, Listen, Web
 from whimbrel.protocol import wire
 
 PEOPLE = 8  # 0 and 1 chat; the others are the test's
 PATIENCE_S = 20.0
+NO_WEB = Web()
 _decode = msgspec.msgpack.Decoder(wire.ToDevice).decode
 BODY = load.BODY
 
@@ -105,6 +106,7 @@ class House:
         self._strangers: list[Stranger] = []
         self._people: list[RawClient] = []
         self._talks: list[load.Talk] = []
+        self._closers: list[Callable[[], Awaitable[None]]] = []
         self._faults: list[str] = []  # what came out of a callback of the loop
         asyncio.get_running_loop().set_exception_handler(self._on_fault)
 
@@ -159,8 +161,15 @@ class House:
             sock=end, ssl=context, server_hostname="" if context else None
         )
         stranger = Stranger(reader, writer)
-        self._strangers.append(stranger)
+        self.keep(stranger)
         return stranger
+
+    def keep(self, stranger: Stranger) -> None:
+        """It is closed with the house."""
+        self._strangers.append(stranger)
+
+    def at_the_end(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._closers.append(close)
 
     async def guest(
         self, n: int, *, tls: bool = False, narrow: bool = False, **hello: Any
@@ -205,6 +214,8 @@ class House:
     async def close(self) -> None:
         for person in self._people:
             person.close()
+        for close in self._closers:
+            await close()
         for stranger in self._strangers:
             stranger.close()
             with suppress(ConnectionError, ssl.SSLError, TimeoutError):
@@ -223,11 +234,14 @@ def hello_of(n: int, **changes: Any) -> wire.Hello:
 
 
 @asynccontextmanager
-async def house(folder: Path, people: int = PEOPLE, **limits: Any) -> AsyncIterator[House]:
+async def house(
+    folder: Path, people: int = PEOPLE, *, web: Web = NO_WEB, **limits: Any
+) -> AsyncIterator[House]:
     """With the two people inside; `limits` as in domain/limits.py."""
     accounts.create(folder, people)
     config = Config(
-        listen=Listen(host="127.0.0.1", native=0, native_plain=0, https=-1, http=-1),
+        listen=Listen(host="127.0.0.1", native=0, native_plain=0, https=0, http=0),
+        web=web,
         limits=Limits(**limits),
     )
     node = Node(config, folder)

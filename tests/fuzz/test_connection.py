@@ -128,7 +128,10 @@ class Street:
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     folder = tmp_path_factory.mktemp("street")
-    rich = {"failed_logins_per_address_per_minute": 10**6, "new_contacts_per_hour": 10**6}
+    rich: dict[str, Any] = {
+        "failed_logins_per_address_per_minute": 10**6,
+        "new_contacts_per_hour": 10**6,
+    }
     rich |= {"failed_logins_per_account_per_minute": 10**6}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         stack = contextlib.AsyncExitStack()

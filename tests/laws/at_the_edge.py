@@ -15,8 +15,10 @@ from whimbrel.domain import messages as m
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Router, SessionSink
 from whimbrel.domain.rows import MESSAGE
+from whimbrel.edge.framed import FramedSession
 from whimbrel.edge.session import Numbers, Session
 from whimbrel.protocol import wire
+from whimbrel.protocol.frames import encode_frame
 from whimbrel.protocol.native import MsgpackCodec
 
 DEVICE = MsgpackCodec(client=True)
@@ -27,7 +29,6 @@ class PlayedLink:
     """The connection: keeps what was written to the device."""
 
     address = "192.0.2.1"
-    is_closed = False
     is_slow = False
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class PlayedLink:
     def flush(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
-    def close(self) -> None: ...
+    def close(self, code: str = "") -> None: ...
     def abort(self) -> None: ...
 
 
@@ -91,16 +92,16 @@ class PlayedEdge:
         return [message for message in self.told if isinstance(message, kind)]
 
 
-def logged_in(last: int = 0, tail: int = 0) -> tuple[PlayedEdge, PlayedLink, Session]:
+def logged_in(last: int = 0, tail: int = 0) -> tuple[PlayedEdge, PlayedLink, FramedSession]:
     edge, link = PlayedEdge(), PlayedLink()
-    session = Session(edge, MsgpackCodec(), link)
+    session = FramedSession(edge, MsgpackCodec(), link)
     say(session, wire.Hello(wire.VERSION, "bob", 1, "key", last, 1 if last else 0))
     session.deliver(a.Welcome("bob", 1, 7, 1, 0, 0, tail))
     return edge, link, session
 
 
-def say(session: Session, message: wire.Wire) -> None:
-    session.payload(DEVICE.encode(message))
+def say(session: FramedSession, message: wire.Wire) -> None:
+    session.received(encode_frame(DEVICE.encode(message)))
 
 
 def item(prev: int, q: int) -> a.Item:

@@ -1,5 +1,7 @@
 """The native listener: accepts, bounds, sweeps and ends all sessions of the own protocol.
 
+Those of WebSockets too: HTTP hands over a connection that asks for one (edge/http/socket.py).
+
 Limits per network address and in all stand here; what one session may do stands in
 session.py. Law 5: too many connections are refused by name, and of those that have not said
 hello the oldest goes first, so that a flood of silent ones keeps nobody else out.
@@ -16,11 +18,14 @@ from whimbrel.domain.errors import ShuttingDown, TooManyConnections
 from whimbrel.domain.ids import NODES_MAX
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Clock, Router
+from whimbrel.edge.framed import FramedSession
 from whimbrel.edge.session import Numbers, Session
 from whimbrel.edge.throttle import Throttle
 from whimbrel.edge.transport import Application, Connection
+from whimbrel.edge.websocket import WebSocket
 from whimbrel.protocol import wire
-from whimbrel.protocol.native import MsgpackCodec
+from whimbrel.protocol.native import JsonCodec, MsgpackCodec
+from whimbrel.protocol.websocket import WebSocketDecoder, text_frame
 
 log = structlog.get_logger("whimbrel.edge")
 
@@ -48,6 +53,7 @@ class Listener:
         self.ready = ready
         self._clock = clock
         self._codec = MsgpackCodec()
+        self._json = JsonCodec()
         self._sessions: dict[int, Session] = {}
         self._silent: OrderedDict[int, Session] = OrderedDict()  # not welcomed, oldest first
         self._by_address: Counter[str] = Counter()
@@ -79,38 +85,67 @@ class Listener:
 
     async def listen(self, host: str, port: int, context: ssl.SSLContext | None) -> int:
         """Accept on one more port; returns the real one. OSError if it is taken."""
+        self.start()
         server = await self._loop.create_server(
             lambda: self._accept(context), host, port, backlog=BACKLOG
         )
         self._servers.append(server)
-        if self._handle is None:
-            self._handle = self._loop.call_later(SWEEP_S, self._sweep)
         real: int = server.sockets[0].getsockname()[1]
         return real
+
+    def start(self) -> None:
+        """Begin to sweep; also without a port of its own, for the WebSockets of HTTP."""
+        if self._handle is None:
+            self._handle = self._loop.call_later(SWEEP_S, self._sweep)
 
     def _accept(self, context: ssl.SSLContext | None) -> Connection:
         return Connection(_Opening(self), context, self.counts, self.limits.out_buffer_bytes_max)
 
-    def admit(self, connection: Connection) -> Session | None:
-        """A TCP connection: a session, or None if a bound is met (and it is told why)."""
+    def admit(self, connection: Connection) -> FramedSession | None:
+        """A TCP connection: a session, or None if a bound is met."""
+        if not self._has_room(connection.address):
+            return None
+        session = FramedSession(self, self._codec, connection)
+        self._begin(session, connection.address)
+        return session
+
+    def admit_socket(self, connection: Connection, address: str) -> WebSocket:
+        """A connection that asks to become a WebSocket; `address` is what limits count by.
+
+        Raises ShuttingDown or TooManyConnections, which HTTP answers by name.
+        """
+        if self._closing:
+            raise ShuttingDown(retry_after_s=1)
+        if not self._has_room(address):
+            raise TooManyConnections(retry_after_s=1)
+        decoder = WebSocketDecoder(self.limits.hello_bytes_max)
+        socket = WebSocket(connection, address, decoder)
+        socket.session = Session(self, self._json, socket, decoder, text_frame)
+        self._begin(socket.session, address)
+        return socket
+
+    def _has_room(self, address: str) -> bool:
+        """False if a bound is met. Of those without a hello, the oldest makes room."""
         self.counts["connections"] += 1
-        limits, address = self.limits, connection.address
-        if self._closing or len(self._sessions) >= limits.connections_max:
+        limits = self.limits
+        if (
+            self._closing
+            or len(self._sessions) >= limits.connections_max
+            or self._by_address[address] >= limits.connections_per_address_max
+        ):
             self.counts[f"refused:{TooManyConnections.code}"] += 1
-            return None
-        if self._by_address[address] >= limits.connections_per_address_max:
-            self.counts[f"refused:{TooManyConnections.code}"] += 1
-            return None
+            return False
         if len(self._silent) >= limits.unauthenticated_max:
             oldest = next(iter(self._silent.values()))
             oldest.refuse(TooManyConnections("too many connections without a hello"))
             self._silent.pop(oldest.number, None)
-        session = Session(self, self._codec, connection)
+        return True
+
+    def _begin(self, session: Session, address: str) -> None:
         self._sessions[session.number] = session
         self._silent[session.number] = session
         self._by_address[address] += 1
         self._addresses[session.number] = address
-        return session
 
     # ---- what sessions ask (session.Edge) ------------------------------------------------
 

@@ -45,7 +45,6 @@ from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Router, SessionSink
 from whimbrel.edge.transport import Link
 from whimbrel.protocol import wire
-from whimbrel.protocol.frames import FrameDecoder
 from whimbrel.protocol.native import Codec
 from whimbrel.protocol.translate import ANSWERS, item_to_wire
 
@@ -84,7 +83,19 @@ class Edge(Protocol):
     def ended(self, session: "Session") -> None: ...
 
 
+class Cutter(Protocol):
+    """What a session asks of whoever cuts bytes into messages."""
+
+    limit: int  # bytes of a message; raised at the welcome
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that is not whole yet."""
+
+
 class Session:
+    """`frame` puts a message's bytes into the transport's frame."""
+
     __slots__ = (
         "_account",
         "_attach_delay_s",
@@ -92,11 +103,12 @@ class Session:
         "_backlog",
         "_codec",
         "_confirmed",
-        "_decoder",
+        "_cutter",
         "_device",
         "_edge",
         "_end_s",
         "_forgotten",
+        "_frame",
         "_frames",
         "_hello",
         "_keys",
@@ -119,11 +131,19 @@ class Session:
         "welcomed",
     )
 
-    def __init__(self, edge: Edge, codec: Codec, link: Link) -> None:
+    def __init__(
+        self,
+        edge: Edge,
+        codec: Codec,
+        link: Link,
+        cutter: Cutter,
+        frame: Callable[[bytes], bytes],
+    ) -> None:
         self._edge = edge
         self._codec = codec
         self._link = link
-        self._decoder = FrameDecoder(edge.limits.hello_bytes_max)
+        self._cutter = cutter
+        self._frame = frame
         self._frames: deque[bytes] = deque()  # read, but not worked on yet
         self._backlog: deque[m.ToActor] = deque()  # what a full mailbox did not take yet
         self._open: dict[int, m.Submit] = {}  # unanswered submits, in order
@@ -152,35 +172,20 @@ class Session:
 
     # ---- bytes in ------------------------------------------------------------------------
 
-    def connected(self, connection: object) -> "Session":
-        return self
-
-    def opened(self) -> None:
-        """The handshake is done; the device speaks first."""
-
-    def received(self, data: bytes) -> None:
+    def take(self, messages: list[bytes], size: int, frames: int) -> None:
+        """Whole messages out of `size` bytes in `frames` frames, some of which may hold none."""
         self.heard_s = self._edge.now_s
         self._pinged = False
         if self.over:
             return
-        try:
-            frames = self._decoder.feed(data)
-        except Refused as error:
-            self.refuse(error)
-            return
-        self.allowance_bytes -= len(data)
-        self.allowance_frames -= len(frames)
-        self._frames.extend(frames)
+        self.allowance_bytes -= size
+        self.allowance_frames -= frames
+        self._frames.extend(messages)
         self._work()
 
-    def payload(self, data: bytes) -> None:
-        """A whole message from a transport with its own frames (WebSocket)."""
-        self.heard_s = self._edge.now_s
-        self._pinged = False
-        self.allowance_bytes -= len(data)
-        self.allowance_frames -= 1
-        self._frames.append(data)
-        self._work()
+    def hang_up(self) -> None:
+        """The peer ends it politely, by the means of its transport."""
+        self._end(None)
 
     def _work(self) -> None:
         """Take frames until something makes us wait; then stop reading (back-pressure)."""
@@ -350,7 +355,7 @@ class Session:
 
     def on_ping(self, ping: wire.Ping) -> None:
         self._send(wire.Pong(ping.n))
-        self._push()
+        self.push()
 
     def on_pong(self, pong: wire.Pong) -> None:
         """The peer lives; received() has noted it."""
@@ -402,11 +407,11 @@ class Session:
     def flush(self) -> None:
         if self.over:
             return
-        self._push()
+        self.push()
         if self._paused:
             self._work()
 
-    def _push(self) -> None:
+    def push(self) -> None:
         """What was written leaves now; who lets too much of it wait is disconnected."""
         self._link.flush()
         if self._link.is_slow:
@@ -440,7 +445,7 @@ class Session:
             self.welcomed = True
             self._waits_for_welcome = False
             self._edge.authenticated(self)
-            self._decoder.limit = limits.frame_bytes_max
+            self._cutter.limit = limits.frame_bytes_max
             self._send(
                 wire.Welcome(
                     welcome.account,
@@ -537,7 +542,7 @@ class Session:
         elif silent_s > limits.idle_ping_s and not self._pinged:
             self._pinged = True
             self._send(wire.Ping(int(now_s)))
-            self._push()
+            self.push()
 
     def _sweep_unwelcomed(self, now_s: float, limits: Limits) -> None:
         if now_s - self.started_s > limits.hello_timeout_s:
@@ -562,7 +567,7 @@ class Session:
 
     def _send(self, message: wire.Wire) -> None:
         payload = self._codec.encode(message)
-        self._link.write(len(payload).to_bytes(4, "big") + payload)
+        self._link.write(self._frame(payload))
 
     def refuse(self, error: Refused) -> None:
         """Say what was refused, by name; end the connection if it is that kind."""
@@ -573,7 +578,7 @@ class Session:
             self._end(message)
         else:
             self._send(message)
-            self._push()
+            self.push()
 
     def shut_down(self, message: wire.Wire) -> None:
         """The server ends: tell the device, then close."""
@@ -591,11 +596,11 @@ class Session:
         self.over = True
         self._end_s = self._edge.now_s
         self._frames.clear()
-        self._link.close()
+        self._link.close(message.code if isinstance(message, wire.Error) else "")
 
     def closed(self) -> None:
         """The connection is gone, for whatever reason."""
-        if self._decoder.pending and not self.over:
+        if self._cutter.pending and not self.over:
             self._edge.counts["frame-incomplete"] += 1
         self.over = True
         self._frames.clear()

@@ -51,7 +51,6 @@ class Link(Protocol):
     """What an application may do with its connection; a WebSocket offers the same."""
 
     address: str
-    is_closed: bool
 
     def write(self, data: bytes) -> None: ...
     def flush(self) -> None: ...
@@ -59,14 +58,20 @@ class Link(Protocol):
     def is_slow(self) -> bool: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
-    def close(self) -> None: ...
+    def close(self, code: str = "") -> None:
+        """End after what is queued. `code`: the named reason that the peer was told, if any."""
+
     def abort(self) -> None: ...
 
 
 class Connection(asyncio.BufferedProtocol):
-    """`context` None: plain TCP (behind a TLS terminator, or for measuring)."""
+    """`context` None: plain TCP (behind a TLS terminator, or for measuring).
+
+    `alpn_needed`: who names no protocol that we speak is closed (browsers name none at times).
+    """
 
     __slots__ = (
+        "_alpn_needed",
         "_app",
         "_closing",
         "_context",
@@ -90,8 +95,10 @@ class Connection(asyncio.BufferedProtocol):
         context: ssl.SSLContext | None,
         counts: Counter[str],
         out_bytes_max: int,
+        alpn_needed: bool = True,
     ) -> None:
         self._app = app
+        self._alpn_needed = alpn_needed
         self._context = context
         self._counts = counts
         self._out_bytes_max = out_bytes_max
@@ -172,7 +179,9 @@ class Connection(asyncio.BufferedProtocol):
             return False
         self._greeted = True
         self._send_encrypted()
-        if tls.selected_alpn_protocol() is None:  # came for a web server, or for nothing known
+        if (
+            self._alpn_needed and tls.selected_alpn_protocol() is None
+        ):  # came for a web server, or for nothing known
             self._counts["refused:alpn"] += 1
             self.close()
             return False
@@ -223,6 +232,22 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- what the application uses -------------------------------------------------------
 
+    def hand_over(self, app: Application) -> None:
+        """From here on another application has the connection (an HTTP upgrade)."""
+        self._app = app
+
+    @property
+    def is_tls(self) -> bool:
+        return self._context is not None
+
+    @property
+    def is_closing(self) -> bool:
+        return self._closing
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        return self._context
+
     def write(self, data: bytes) -> None:
         """Queue plain bytes; they leave with flush()."""
         self._out.append(data)
@@ -265,22 +290,39 @@ class Connection(asyncio.BufferedProtocol):
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def close(self) -> None:
+    def close(self, code: str = "") -> None:
         """Send what is queued, say close_notify, end. The peer has its time to read."""
+        transport = self._last_words()
+        if transport is not None:
+            transport.close()
+
+    def finish(self) -> None:
+        """Like close(), but what the peer still sends is read and dropped until it ends too.
+
+        Unread bytes at a close become a reset, which takes our last words from the peer. Who
+        uses this ends a peer that does not end.
+        """
+        transport = self._last_words()
+        if transport is not None:
+            transport.resume_reading()
+            transport.write_eof()
+
+    def _last_words(self) -> asyncio.Transport | None:
+        """Nothing is read or written after this; None if the connection has ended before."""
         if self._closing:
-            return
+            return None
         self._paused = False
         self.flush()
         self._closing = True
         transport = self.transport
         if transport is None or transport.is_closing():
-            return
+            return None
         if self._tls is not None and self._greeted:
             # It would wait for the peer's own close_notify, which we do not need.
             with contextlib.suppress(ssl.SSLError, ValueError):
                 self._tls.unwrap()
             self._send_encrypted()
-        transport.close()
+        return transport
 
     def abort(self) -> None:
         """End at once; what is unsent is dropped (it waits in the inbox)."""

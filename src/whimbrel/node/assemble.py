@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import structlog
@@ -19,6 +20,7 @@ from whimbrel.domain.ids import ACTOR_DESK
 from whimbrel.domain.messages import PinNotSent, ToActor
 from whimbrel.edge.certificate import Certificate, self_signed
 from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
+from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.listener import Listener
 from whimbrel.logic import desk as desk_rules
 from whimbrel.logic import user as user_rules
@@ -104,6 +106,7 @@ class Node:
         self.statistics = Statistics(
             self.engine, self.host, self.store, self.listener, self.auditor
         )
+        self.listener.start()
         self.http = HttpServer()
         await self._listen()
         self.housekeeping = Housekeeping(
@@ -133,6 +136,9 @@ class Node:
             fingerprint=lambda: self.certificate.fingerprint,
             default_region=self.config.default_region,
             pin_digits=self.config.signup.pin_digits,
+            sockets=self.listener.admit_socket,
+            origins=frozenset(map(normal_origin, self.config.web.origins)),
+            trusted_proxies=tuple(map(ip_network, self.config.web.trusted_proxies)),
         )
         app = make_app(parts)
         native, http = self.listener.listen, self.http.start

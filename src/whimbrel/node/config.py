@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.discreet import discreet
 from whimbrel.domain.limits import Limits
+from whimbrel.edge.http.origin import normal_origin
 
 NUMBER_MAX = 10**12  # microseconds of so many seconds still fit a row's 64 bits
 
@@ -50,6 +52,13 @@ class Sms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     __repr__ = discreet
 
 
+class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may come by HTTP from elsewhere."""
+
+    origins: tuple[str, ...] = ()  # further sites whose pages may connect: "https://example.org"
+    trusted_proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-For is believed
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: str = "pretty"  # or json
     level: str = "info"
@@ -62,6 +71,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Listen = Listen()
     tls: Tls = Tls()
     sms: Sms = Sms()
+    web: Web = Web()
     log: Log = Log()
     limits: Limits = Limits()
     signup: SignupLimits = SignupLimits()
@@ -140,6 +150,7 @@ def _check(config: Config) -> None:
             raise ConfigError(f"listen.{name}: write a port from 0 to 65535, or -1 for off")
     if bool(config.tls.certificate) != bool(config.tls.key):
         raise ConfigError("tls: give both certificate and key, or none of them")
+    _check_web(config.web)
     if config.log.format not in ("pretty", "json"):
         raise ConfigError('log.format: write "pretty" or "json"')
     if config.log.level not in ("debug", "info", "warning", "error"):
@@ -156,3 +167,20 @@ def _check(config: Config) -> None:
             raise ConfigError(f"signup.{name}: write a number below {NUMBER_MAX:,}")
     if limits.body_bytes_max > limits.frame_bytes_max - 1_024:
         raise ConfigError("limits.body_bytes_max: leave 1,024 bytes of the frame to its envelope")
+
+
+def _check_web(web: Web) -> None:
+    for origin in web.origins:
+        try:
+            normal_origin(origin)
+        except ValueError:
+            raise ConfigError(
+                f'web.origins: "{origin}" is no origin; write "https://chat.example.org"'
+            ) from None
+    for network in web.trusted_proxies:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise ConfigError(
+                f'web.trusted_proxies: "{network}" is no network; write "10.0.0.0/8"'
+            ) from None

@@ -11,7 +11,7 @@ import msgspec
 
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.limits import Limits
-from whimbrel.node.config import Config, Listen, Log, Sms, Tls
+from whimbrel.node.config import Config, Listen, Log, Sms, Tls, Web
 
 INTRODUCTION = """# Configuration
 
@@ -53,6 +53,7 @@ SECTIONS: list[tuple[str, type[msgspec.Struct]]] = [
     ("listen", Listen),
     ("tls", Tls),
     ("sms", Sms),
+    ("web", Web),
     ("log", Log),
     ("limits", Limits),
     ("signup", SignupLimits),
@@ -63,7 +64,7 @@ def document() -> str:
     parts = [INTRODUCTION]
     for name, kind in SECTIONS:
         parts.append(f"\n## {f'[{name}]' if name else 'Top of the file'}\n")
-        about = inspect.getdoc(kind)
+        about = inspect.cleandoc(kind.__doc__ or "")  # getdoc() would give the base class's
         if name and about:
             parts.append(f"{about}\n")
         parts.append("| key | default | meaning |\n|---|---|---|")

@@ -16,6 +16,7 @@ from whimbrel.domain.discreet import discreet
 
 VERSION = 1
 ALPN = "whimbrel/1"
+SUBPROTOCOL = "whimbrel.1"  # of a WebSocket
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]

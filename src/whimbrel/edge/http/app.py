@@ -7,6 +7,7 @@ may be served on several ports; the rate of a caller is counted over all of them
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 
 from aiohttp import web
 
@@ -15,7 +16,7 @@ from whimbrel.domain.discreet import discreet
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http import dispatch, server
-from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside
+from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside, Sockets
 
 LIMITS = web.AppKey("limits", HttpLimits)
 
@@ -37,6 +38,9 @@ class HttpParts:
     default_region: str = ""
     pin_digits: int = 5
     limits: HttpLimits = field(default_factory=HttpLimits)
+    sockets: Sockets | None = None  # None: no WebSockets
+    origins: frozenset[str] = frozenset()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     __repr__ = discreet
 
 
@@ -53,6 +57,9 @@ def make_app(parts: HttpParts) -> web.Application:
         signup=SignupLimits(pin_digits=parts.pin_digits),
         http=parts.limits,
         default_region=parts.default_region,
+        sockets=parts.sockets,
+        origins=parts.origins,
+        trusted_proxies=parts.trusted_proxies,
     )
     app = dispatch.make_app(inside)
     app[LIMITS] = parts.limits

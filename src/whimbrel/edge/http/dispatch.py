@@ -39,6 +39,8 @@ log = structlog.get_logger("whimbrel.http")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+SOCKET = "/v1/socket"  # counted by the listener of sessions; a refusal costs its connection
+
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -97,7 +99,7 @@ def _front(inside: Inside, buckets: Buckets) -> Middleware:
     @web.middleware
     async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if not is_admin(inside, request):
+            if not _is_socket(request) and not is_admin(inside, request):
                 _take(inside, buckets, request)
             return await handler(request)
         except web.HTTPException as error:
@@ -111,6 +113,10 @@ def _front(inside: Inside, buckets: Buckets) -> Middleware:
             return response_for(error)
 
     return front
+
+
+def _is_socket(request: web.Request) -> bool:
+    return request.path == SOCKET and request.method == hdrs.METH_GET
 
 
 def _take(inside: Inside, buckets: Buckets, request: web.Request) -> None:

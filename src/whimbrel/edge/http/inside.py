@@ -16,6 +16,7 @@ from whimbrel.domain.discreet import discreet
 from whimbrel.domain.messages import ToActor
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
+from whimbrel.edge.transport import Application, Connection
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +52,12 @@ class Ask(Protocol):
     ) -> Awaitable[ToSession]: ...
 
 
+class Sockets(Protocol):
+    """Admit a connection that becomes a WebSocket. Raises TooManyConnections, ShuttingDown."""
+
+    def __call__(self, connection: Connection, address: str) -> Application: ...
+
+
 @runtime_checkable
 class ShowsPins(Protocol):
     """A sender that the operator chose to see PINs: (seconds since 1970, number, PIN)."""
@@ -74,4 +81,6 @@ class Inside:
     default_region: str = ""  # of numbers without a country code, like "DE"
     admin_anywhere: bool = False  # else the administrator must come from this machine
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket, besides our own
+    sockets: Sockets | None = None  # None: there are no WebSockets
     __repr__ = discreet

@@ -69,11 +69,14 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _responses(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
-    if route.gives is None:
-        content: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
+    if route.status == 101:
+        content: dict[str, Any] = {}
+    elif route.gives is None:
+        content = {"text/html": {"schema": {"type": "string"}}}
     else:
         content = {"application/json": {"schema": schemas[route.gives]}}
-    responses: dict[str, Any] = {str(route.status): {"description": "Done.", "content": content}}
+    done = {"description": "Done.", **({"content": content} if content else {})}
+    responses: dict[str, Any] = {str(route.status): done}
     codes: dict[int, list[str]] = {}
     for code in errors_of(route):
         codes.setdefault(STATUS[code][0], []).append(code)

@@ -20,6 +20,14 @@ class WrongContentType(Refused):
     code = "wrong-content-type"
 
 
+class UpgradeRequired(Refused):
+    code = "upgrade-required"
+
+
+class WrongOrigin(Refused):
+    code = "wrong-origin"
+
+
 class Problem(msgspec.Struct, frozen=True):
     """code: for programs, never changes; message: for people; retry_after_s: 0 = not said."""
 
@@ -37,11 +45,13 @@ STATUS: dict[str, tuple[int, str]] = {
     "bad-message": (400, "The request is not the JSON that this address expects."),
     "not-authorized": (401, "The token is missing or wrong."),
     "pin-wrong": (403, "This PIN is wrong, used or expired. Check it, or ask for a new one."),
+    "wrong-origin": (403, "A page of this origin may not connect; see web.origins."),
     "not-found": (404, "There is nothing at this address."),
     "wrong-method": (405, "This address does not take this method."),
     "exists": (409, "This account exists already."),
     "body-too-big": (413, "The request is too big."),
     "wrong-content-type": (415, "Send the request as Content-Type: application/json, not packed."),
+    "upgrade-required": (426, "Connect with a WebSocket, version 13."),
     "bad-number": (422, "This is not a telephone number that can receive a PIN."),
     "bad-address": (422, "This is not an address: write +<digits> or a name."),
     "rate-limited": (429, "Too many tries. Wait a little."),

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from whimbrel.edge.http import admin, health, pages, signup
+from whimbrel.edge.http import admin, health, pages, signup, socket
 from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.shapes import (
     Deleted,
@@ -86,6 +86,22 @@ ROUTES: tuple[Route, ...] = (
         errors=("pin-wrong", *NUMBER),
         summary="Trade a PIN for an account and a key; ends all older keys of the account",
         tags=("sign-up",),
+    ),
+    Route(
+        method="GET",
+        path="/v1/socket",
+        handle=socket.on_socket,
+        gives=None,
+        status=101,
+        errors=(
+            "upgrade-required",
+            "wrong-origin",
+            "bad-message",
+            "too-many-connections",
+            "shutting-down",
+        ),
+        summary="Open a WebSocket with the subprotocol whimbrel.1",
+        tags=("messages",),
     ),
     Route(
         method="GET",

@@ -3,13 +3,14 @@
 Both share one application. Limits against many or slow connections: a cap in all and per
 client, a time for the TLS handshake, for each head (also of the first request and between two
 requests), for taking an answer and, in dispatch.py, for each body. aiohttp parses; we count.
+TLS is our own layer (edge/transport.py), because a connection may become a WebSocket and then
+stays for days.
 """
 
 import asyncio
 import logging
 import ssl
 from collections import Counter
-from typing import cast
 
 import msgspec
 import structlog
@@ -19,7 +20,9 @@ from whimbrel.domain.errors import INTERNAL
 from whimbrel.edge.http.caller import limit_key, peer_of
 from whimbrel.edge.http.dispatch import HEADERS, make_app
 from whimbrel.edge.http.inside import HttpLimits
+from whimbrel.edge.http.pipe import Pipe
 from whimbrel.edge.http.problems import STATUS, Problem, Problems
+from whimbrel.edge.transport import Application, Connection
 
 __all__ = ["HttpServer", "make_app"]
 
@@ -30,6 +33,7 @@ _SILENT.disabled = True  # it would write raw requests; what matters is logged b
 LINE_BYTES_MAX = 4_096
 FIELD_BYTES_MAX = 8_190
 HANDSHAKE_S = 10.0
+OUT_BYTES_MAX = 1_048_576  # the measure of is_slow for a WebSocket; aiohttp waits much earlier
 LINGER_S = 2.0  # reading on after an early refusal, so that it is heard
 _TOO_MANY_BODY = msgspec.json.encode(
     Problems(Problem("too-many-connections", STATUS["too-many-connections"][1], 1))
@@ -47,6 +51,7 @@ class HttpServer:
         self.connections = 0
         self.turned_away = 0
         self.unread = 0  # connections that do not take what was answered
+        self.counts: Counter[str] = Counter()  # of handshakes that failed
         self._limits = limits
         self._by_client: Counter[str] = Counter()
         self._servers: list[asyncio.Server] = []
@@ -72,10 +77,11 @@ class HttpServer:
 
     async def _listen(self, host: str, port: int, context: ssl.SSLContext | None) -> int:
         loop = asyncio.get_running_loop()
-        handshake_s = HANDSHAKE_S if context is not None else None
-        server = await loop.create_server(
-            lambda: _Guard(self), host, port, ssl=context, ssl_handshake_timeout=handshake_s
-        )
+
+        def accept() -> Connection:
+            return HttpConnection(_Guard(self), context, self.counts, OUT_BYTES_MAX, False)
+
+        server = await loop.create_server(accept, host, port)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
@@ -153,57 +159,98 @@ class _Handler(web.RequestHandler):
         return response
 
 
-class _Guard(asyncio.Protocol):
+class HttpConnection(Connection):
+    """Tells aiohttp when to wait, which our own sessions need not know."""
+
+    __slots__ = ("guard", "pipe")
+
+    guard: "_Guard"
+    pipe: Pipe | None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.pipe is not None:
+            self.guard.be_patient()
+            self.pipe.pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.pipe is not None:
+            self.guard.forgive()
+            self.pipe.resume_writing()
+
+
+class _Guard:
     """Stands before aiohttp's protocol and turns connections away that are too many."""
 
-    __slots__ = ("_client", "_inner", "_patience", "_server", "_transport")
+    __slots__ = ("_client", "_connection", "_inner", "_patience", "_server", "_timer")
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
         self._client = ""
         self._inner: asyncio.Protocol | None = None
-        self._transport: asyncio.Transport
         self._patience: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._client = limit_key(peer_of(transport))
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not registered as one
+    def connected(self, connection: Connection) -> Application:
+        assert isinstance(connection, HttpConnection)
+        self._connection = connection
+        connection.guard, connection.pipe = self, None
+        self._client = limit_key(peer_of(connection.transport))
         self._inner = self._server.admit(self._client)
-        if self._inner is not None:
-            self._inner.connection_made(transport)
+        if connection.is_tls:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(HANDSHAKE_S, connection.abort)
+        return self
+
+    def opened(self) -> None:
+        self._stop_timer()
+        connection = self._connection
+        if self._inner is None:
+            connection.write(_TOO_MANY)
+            connection.close()
             return
-        self._transport.write(_TOO_MANY)
-        self._transport.close()
+        connection.pipe = Pipe(connection, self._inner, self._hand_over)
+        self._inner.connection_made(connection.pipe)
 
-    def data_received(self, data: bytes) -> None:
-        if self._inner is not None:
-            self._inner.data_received(data)
+    def received(self, data: bytes) -> None:
+        assert self._inner is not None
+        self._inner.data_received(data)
 
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received() if self._inner is not None else None
+    def closed(self) -> None:
+        self._stop_timer()
+        self._leave()
 
-    def pause_writing(self) -> None:
+    def be_patient(self) -> None:
         """The network is full of answers: aiohttp would wait for the reader without end."""
-        if self._inner is not None:
-            self._inner.pause_writing()
+        if self._patience is None:
             self._server.unread += 1
             self._patience = asyncio.get_running_loop().call_later(
-                self._server.patience_s, self._transport.abort
+                self._server.patience_s, self._connection.abort
             )
 
-    def resume_writing(self) -> None:
-        self._forgive()
-        if self._inner is not None:
-            self._inner.resume_writing()
-
-    def _forgive(self) -> None:
+    def forgive(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
             self._server.unread -= 1
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forgive()
-        if self._inner is not None:
-            self._server.left(self._client)
-            self._inner.connection_lost(exc)
+    def _hand_over(self, app: Application) -> None:
+        """The connection is HTTP no longer: aiohttp's part of it ends here, and so does ours."""
+        self._connection.hand_over(app)
+        self._leave()
+
+    def _leave(self) -> None:
+        self.forgive()
+        inner, self._inner = self._inner, None
+        if inner is None:
+            return
+        self._server.left(self._client)
+        if self._connection.pipe is not None:
+            self._connection.pipe = None
+            inner.connection_lost(None)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
