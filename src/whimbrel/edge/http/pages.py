@@ -12,6 +12,7 @@ from aiohttp import web
 from whimbrel.domain.errors import NotFound
 from whimbrel.edge.http.caller import named_host
 from whimbrel.edge.http.inside import Inside, ShowsPins
+from whimbrel.edge.http.shapes import Pins, ShownPin
 
 REFRESH_S = 3
 _STYLE = """
@@ -57,6 +58,15 @@ async def on_pins(inside: Inside, request: web.Request, body: None) -> web.Respo
         "messages in the configuration it is gone.</p>",
         refresh_s=REFRESH_S,
     )
+
+
+async def on_pins_json(inside: Inside, request: web.Request, body: None) -> Pins:
+    """For the sign-up page on the operator's own machine; the same conditions as above."""
+    sender = inside.sender
+    if sender.name != "console" or not isinstance(sender, ShowsPins):
+        raise NotFound
+    shown = reversed(list(sender.shown))
+    return Pins([ShownPin(number, pin) for _at_s, number, pin in shown])
 
 
 def _row(at_s: float, number: str, pin: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from whimbrel.edge.http import admin, health, pages, signup, socket
+from whimbrel.edge.http import web as browser
 from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.shapes import (
     Deleted,
@@ -21,6 +22,7 @@ from whimbrel.edge.http.shapes import (
     NewUser,
     PinOnItsWay,
     PinRequest,
+    Pins,
     Shape,
     SignedUp,
     Stats,
@@ -123,9 +125,34 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/",
+        handle=browser.on_page,
+        gives=None,
+        summary="The browser client",
+        tags=("pages",),
+    ),
+    Route(
+        method="GET",
+        path="/app/{file}",
+        handle=browser.on_file,
+        gives=None,
+        summary="A file of the browser client",
+        tags=("pages",),
+    ),
+    Route(
+        method="GET",
+        path="/about",
         handle=pages.on_home,
         gives=None,
         summary="What this is, for people",
+        tags=("pages",),
+    ),
+    Route(
+        method="GET",
+        path="/pins.json",
+        handle=pages.on_pins_json,
+        gives=Pins,
+        access=Access.LOOPBACK,
+        summary="The last PINs of the console sender, for this machine only",
         tags=("pages",),
     ),
     Route(

@@ -37,6 +37,19 @@ class PinOnItsWay(Shape, frozen=True):
     retry_after_s: int
 
 
+class ShownPin(Shape, frozen=True):
+    """number and pin as the console sender has shown them. Secret: see discreet."""
+
+    number: str
+    pin: str
+
+
+class Pins(Shape, frozen=True):
+    """The newest first."""
+
+    pins: list[ShownPin]
+
+
 class Verification(Shape, frozen=True):
     """Trade the PIN for an account and a key."""
 

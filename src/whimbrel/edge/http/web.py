@@ -1,0 +1,74 @@
+"""The browser client's files (src/whimbrel/web): read once, then served from memory.
+
+Each has an ETag, so that a second visit costs one short answer a file. Law: only these files,
+under their own names; the page may run no code and load nothing that is not among them.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from aiohttp import hdrs, web
+
+from whimbrel.domain.errors import NotFound
+from whimbrel.edge.http.inside import Inside
+
+PAGE = "index.html"
+KINDS = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+# No inline code or style, nothing from elsewhere; blob: and data: for pictures of one's own.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+PERMISSIONS = "camera=(), geolocation=(), payment=(), usb=(), microphone=(self)"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    body: bytes
+    kind: str
+    tag: str
+
+
+@cache
+def client() -> dict[str, File]:
+    """By name. About 70 KB."""
+    found = {}
+    for path in (files("whimbrel") / "web").iterdir():
+        kind = KINDS.get(path.name.rpartition(".")[2])
+        if kind is not None:
+            body = path.read_bytes()
+            found[path.name] = File(body, kind, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
+    return found
+
+
+async def on_page(inside: Inside, request: web.Request, body: None) -> web.Response:
+    return _answer(request, PAGE)
+
+
+async def on_file(inside: Inside, request: web.Request, body: None) -> web.Response:
+    return _answer(request, request.match_info["file"])
+
+
+def _answer(request: web.Request, name: str) -> web.Response:
+    file = client().get(name)
+    if file is None:
+        raise NotFound
+    headers = {
+        hdrs.ETAG: file.tag,
+        hdrs.CACHE_CONTROL: "no-cache",  # ask each time, by ETag
+        "Content-Security-Policy": POLICY,
+        "Permissions-Policy": PERMISSIONS,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    if request.headers.get(hdrs.IF_NONE_MATCH) == file.tag:
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=file.body, headers={**headers, hdrs.CONTENT_TYPE: file.kind})

@@ -1,0 +1,280 @@
+// One conversation: lines by day, marks that change in place, the composer.
+
+import { ICONS, h, icon, linked } from "./dom.js";
+import { DELIVERED, FAILED, QUEUED, SEEN } from "./engine.js";
+import { clock, day, dayKey, initials, lastSeen, markText, shown, tint } from "./words.js";
+
+/** @typedef {import("./engine.js").Engine} Engine */
+/** @typedef {import("./store.js").Line} Line */
+
+const PAGE = 80;
+const KEPT_MAX = 400; // lines in the page at once; older ones are read again when wanted
+const GROUP_US = 120_000_000;
+const TEXT_MAX = 10_000;
+
+/** @param {Line} line */
+function mark(line) {
+  const name = line.state === FAILED ? "alert" : line.state === QUEUED ? "clock" : line.state >= DELIVERED ? "two" : "one";
+  const svg = icon(/** @type {any} */ (ICONS)[name], markText(line.state, line.code));
+  svg.classList.add("mark", line.state === SEEN ? "seen" : line.state === FAILED ? "failed" : "plain");
+  svg.setAttribute("role", "img");
+  return svg;
+}
+
+export class Conversation {
+  /** @param {Engine} engine @param {string} peer @param {() => void} leave */
+  constructor(engine, peer, leave) {
+    this.engine = engine;
+    this.peer = peer;
+    /** @type {Line | null} */ this.reply = null;
+    /** @type {Map<number, Line>} */ this.lines = new Map();
+    /** @type {Map<number, HTMLElement>} */ this.rows = new Map();
+    this.all = false;
+    this.lastTyped = 0;
+    this.status = h("p", { class: "status" });
+    this.list = h("ol", { class: "lines", role: "log", "aria-live": "polite", "aria-label": "Messages" });
+    this.scroller = h("div", { class: "scroller", tabIndex: 0, onscroll: () => this.onScroll() }, this.list);
+    this.down = h("button", { class: "down", hidden: true, "aria-label": "To the newest message", onclick: () => this.toEnd() }, "↓");
+    this.quote = h("div", { class: "quote", hidden: true });
+    this.input = h("textarea", {
+      rows: 1, placeholder: "Message", "aria-label": "Message", maxlength: String(TEXT_MAX),
+      oninput: () => this.onInput(), onkeydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
+    });
+    this.input.value = engine.chat(peer).draft;
+    const send = h("button", { class: "send", "aria-label": "Send", onclick: () => this.send() }, icon(ICONS.send));
+    this.menu = h("div", { class: "menu", hidden: true, role: "menu" });
+    this.node = h("section", { class: "conversation", "aria-label": `Conversation with ${shown(peer)}` },
+      h("header", {},
+        h("button", { class: "plain back", "aria-label": "Back to all chats", onclick: leave }, icon(ICONS.back)),
+        h("div", { class: `face ${tint(peer)}`, "aria-hidden": "true" }, initials(peer)),
+        h("div", { class: "who" }, h("h2", {}, shown(peer)), this.status),
+        h("button", { class: "plain", "aria-label": "More", "aria-haspopup": "menu", onclick: () => this.toggleMenu() }, icon(ICONS.more)),
+        this.menu),
+      this.scroller, this.down, this.quote,
+      h("footer", {}, this.input, send));
+    this.showStatus();
+  }
+
+  async open() {
+    const lines = await this.engine.store.lines(this.peer, Infinity, PAGE);
+    this.all = lines.length < PAGE;
+    for (const line of lines) this.lines.set(line.key || 0, line);
+    this.draw();
+    this.toEnd();
+    this.grow();
+    if (matchMedia("(hover: hover)").matches) this.input.focus();
+  }
+
+  close() {
+    this.engine.keepDraft(this.peer, this.input.value);
+    if (this.lastTyped) this.engine.tellTyping(this.peer, false);
+  }
+
+  // ---- lines -----------------------------------------------------------------------------
+
+  draw() {
+    this.rows.clear();
+    const rows = [];
+    let before = null;
+    for (const line of this.lines.values()) {
+      if (!before || dayKey(before.at) !== dayKey(line.at)) rows.push(h("li", { class: "day" }, h("span", {}, day(line.at))));
+      rows.push(this.row(line, before));
+      before = line;
+    }
+    if (!rows.length) rows.push(h("li", { class: "empty" }, "Say hello. Messages wait on the server until they are read."));
+    this.list.replaceChildren(...rows);
+  }
+
+  /** @param {Line} line @param {Line | null} before */
+  row(line, before) {
+    const joined = before && before.mine === line.mine && line.at - before.at < GROUP_US && dayKey(before.at) === dayKey(line.at);
+    const text = line.body && typeof line.body.text === "string" ? line.body.text : "";
+    const bubble = h("div", { class: "bubble" }, this.quoted(line), h("p", { dir: "auto" }, ...linked(text)),
+      h("footer", {}, h("time", { datetime: new Date(line.at / 1000).toISOString() }, clock(line.at)), line.mine ? mark(line) : ""));
+    if (line.state === FAILED) bubble.append(h("p", { class: "why" }, markText(line.state, line.code)));
+    const row = h("li", {
+      class: `line ${line.mine ? "mine" : "theirs"} ${joined ? "joined" : ""}`, tabIndex: -1,
+      oncontextmenu: (/** @type {MouseEvent} */ event) => this.actions(event, line),
+      ondblclick: () => this.answer(line),
+    }, bubble);
+    this.rows.set(line.key || 0, row);
+    return row;
+  }
+
+  /** @param {Line} line */
+  quoted(line) {
+    const reply = line.body?.reply;
+    if (!Array.isArray(reply)) return "";
+    const [who, device, c] = reply;
+    const own = who === this.engine.account?.address;
+    for (const other of this.lines.values()) {
+      if (other.mine === own && other.device === device && other.c === c) {
+        return h("blockquote", { onclick: () => this.rows.get(other.key || 0)?.scrollIntoView({ block: "center" }) },
+          h("cite", {}, own ? "You" : shown(this.peer)), String(other.body?.text ?? ""));
+      }
+    }
+    return h("blockquote", {}, "an earlier message");
+  }
+
+  /** A line is new or has changed. @param {Line} line */
+  onLine(line) {
+    if (line.peer !== this.peer) return;
+    const row = this.rows.get(line.key || 0);
+    const known = [...this.lines.values()];
+    if (row) {
+      this.lines.set(line.key || 0, line);
+      const at = known.findIndex((each) => each.key === line.key);
+      row.replaceWith(this.row(line, at > 0 ? known[at - 1] : null));
+      return;
+    }
+    const near = this.nearEnd();
+    const before = known.at(-1) || null;
+    this.lines.set(line.key || 0, line);
+    if (!before) this.draw();
+    else {
+      if (dayKey(before.at) !== dayKey(line.at)) this.list.append(h("li", { class: "day" }, h("span", {}, day(line.at))));
+      this.list.append(this.row(line, before));
+    }
+    if (near || line.mine) this.toEnd();
+    if (near && this.lines.size > KEPT_MAX) this.drop();
+  }
+
+  /** The page holds so many lines; older ones are in the database. */
+  drop() {
+    for (const key of [...this.lines.keys()].slice(0, this.lines.size - PAGE)) this.lines.delete(key);
+    this.all = false;
+    this.draw();
+    this.toEnd();
+  }
+
+  async older() {
+    if (this.all || this.reading) return;
+    this.reading = true;
+    const [first] = this.lines.keys();
+    const lines = await this.engine.store.lines(this.peer, first ?? Infinity, PAGE);
+    this.all = lines.length < PAGE;
+    const height = this.scroller.scrollHeight;
+    this.lines = new Map([...lines.map((line) => [line.key || 0, line]), ...this.lines]);
+    this.draw();
+    this.scroller.scrollTop += this.scroller.scrollHeight - height;
+    this.reading = false;
+  }
+
+  onScroll() {
+    if (this.scroller.scrollTop < 400) this.older();
+    this.down.hidden = this.nearEnd();
+  }
+
+  nearEnd() {
+    return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight < 160;
+  }
+
+  toEnd() {
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.down.hidden = true;
+  }
+
+  // ---- writing ---------------------------------------------------------------------------
+
+  onInput() {
+    this.grow();
+    const now = Date.now();
+    if (this.input.value && now - this.lastTyped > 3_000) {
+      this.lastTyped = now;
+      this.engine.tellTyping(this.peer, true);
+    }
+    clearTimeout(this.draftTimer);
+    this.draftTimer = setTimeout(() => this.engine.keepDraft(this.peer, this.input.value), 600);
+  }
+
+  grow() {
+    this.input.style.height = "auto";
+    this.input.style.height = `${Math.min(this.input.scrollHeight, 160)}px`;
+  }
+
+  /** @param {KeyboardEvent} event */
+  onKey(event) {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      this.send();
+    }
+    if (event.key === "Escape" && this.reply) this.answer(null);
+  }
+
+  send() {
+    const text = this.input.value.trim();
+    if (!text) return;
+    clearTimeout(this.draftTimer);
+    /** @type {any} */
+    const body = { text };
+    if (this.reply) {
+      const { mine, device, c } = this.reply;
+      body.reply = [mine ? this.engine.account?.address : this.peer, device, c];
+    }
+    this.input.value = "";
+    this.answer(null);
+    this.grow();
+    this.lastTyped = 0;
+    this.engine.send(this.peer, body);
+    this.input.focus();
+  }
+
+  /** @param {Line | null} line */
+  answer(line) {
+    this.reply = line && line.c ? line : null;
+    this.quote.hidden = !this.reply;
+    if (!this.reply) return;
+    this.quote.replaceChildren(
+      h("div", {}, h("cite", {}, this.reply.mine ? "You" : shown(this.peer)), String(this.reply.body?.text ?? "")),
+      h("button", { class: "plain", "aria-label": "No reply", onclick: () => this.answer(null) }, icon(ICONS.close)));
+    this.input.focus();
+  }
+
+  // ---- menus -----------------------------------------------------------------------------
+
+  /** @param {MouseEvent} event @param {Line} line */
+  actions(event, line) {
+    if (getSelection()?.toString()) return;
+    event.preventDefault();
+    this.showMenu([
+      ["Reply", () => this.answer(line)],
+      ["Copy", () => navigator.clipboard?.writeText(String(line.body?.text ?? ""))],
+      ["Delete on this device", () => this.remove(line)],
+    ]);
+  }
+
+  toggleMenu() {
+    if (!this.menu.hidden) {
+      this.menu.hidden = true;
+      return;
+    }
+    const on = this.engine.chat(this.peer).blocked;
+    this.showMenu([[on ? "Unblock" : "Block", () => this.engine.block(this.peer, !on)]]);
+  }
+
+  /** @param {Array<[string, () => void]>} entries */
+  showMenu(entries) {
+    this.menu.replaceChildren(...entries.map(([text, action]) => h("button", {
+      role: "menuitem", onclick: () => { this.menu.hidden = true; action(); },
+    }, text)));
+    this.menu.hidden = false;
+    this.menu.querySelector("button").focus();
+    setTimeout(() => addEventListener("click", () => { this.menu.hidden = true; }, { once: true }));
+  }
+
+  /** @param {Line} line */
+  async remove(line) {
+    await this.engine.remove(line);
+    this.lines.delete(line.key || 0);
+    this.draw();
+  }
+
+  showStatus() {
+    const known = this.engine.presence.get(this.peer);
+    const typing = this.engine.typing.has(this.peer);
+    const text = typing ? "typing …" : this.engine.chats.get(this.peer)?.blocked ? "blocked"
+      : known?.online ? "online" : lastSeen(known?.seen || 0);
+    this.status.textContent = text;
+    this.status.classList.toggle("live", typing || Boolean(known?.online));
+  }
+}
