@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check bench soak format docs clean
+.PHONY: run test check bench soak format docs clean audit-dependencies
 
 # Run-time packages only; exact versions from constraints.txt.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -45,6 +45,19 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m whimbrel.protocol.document > docs/protocol.md
 	$(BIN)/python -m whimbrel.protocol.document schema > docs/protocol.schema.json
 	$(BIN)/python -m whimbrel.node.explain > docs/configuration.md
+
+# Known weaknesses of the pinned packages. Asks PyPI's database, so it needs the network; what could
+# not be asked about is a failure, not a pass (--strict). The tool lives in an environment of its own.
+AUDIT := $(VENV)/audit
+
+$(AUDIT)/.made:
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@touch $@
+
+audit-dependencies: $(AUDIT)/.made
+	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off \
+		-r constraints.txt || { echo "NOT passed: a weakness, or no database to ask (see above)"; exit 1; }
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

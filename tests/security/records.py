@@ -109,6 +109,6 @@ def _collection(origin: type, parts: tuple[Any, ...], name: str) -> Any:
     if issubclass(origin, tuple) and parts[-1] is not Ellipsis:
         return tuple(_value(each, name) for each in parts)
     if issubclass(origin, dict):
-        return {_value(parts[0], ""): _value(parts[1], name)}
+        return {_value(parts[0], ""): _value(parts[-1], name)}
     values = [_value(parts[0], name)]
     return tuple(values) if issubclass(origin, tuple) else values

@@ -82,3 +82,10 @@ def test_what_is_left_to_read_is_enough_to_find_a_mistake() -> None:
         "Submit(device=1, session=2, c=3, to='bob', peer=4, hash=5, body=<6 bytes>, refused='')"
     )
     assert repr(submit) == discreet(submit)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ALL if is_record(kind)], ids=lambda k: k.__name__
+)
+def test_every_record_has_a_repr_also_one_without_fields(kind: type) -> None:
+    assert kind.__name__ in repr(marked(kind))

@@ -3,6 +3,8 @@
 import asyncio
 import platform
 import ssl
+import sys
+from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -40,7 +42,7 @@ def register(
 ) -> None:
     """Sign up with a phone number (or again: the old device is logged out)."""
     wanted = compact(number or typer.prompt("Your phone number, with country code"))
-    url = server if "://" in server else f"http://{server}"
+    url = signup_url(server)
     if pin is None:
         sent = run(request_pin(url, wanted))
         minutes = max(1, sent.expires_in_s // 60)
@@ -49,6 +51,27 @@ def register(
             print(f"Nothing comes? Ask again in {wait_text(sent.retry_after_s)}.")
     account = _with_pin(url, wanted, pin, name or platform.node() or "terminal")
     print(f"You are {account.address} on this terminal now. Start with: whimbrel chat")
+
+
+def signup_url(server: str) -> str:
+    """With a scheme: TLS, except on this machine. The PIN and the key travel over it."""
+    if "://" not in server:
+        near = _is_here(urlsplit(f"//{server}").hostname)
+        return f"http://{server}" if near else f"https://{server}"
+    parts = urlsplit(server)
+    if parts.scheme != "https" and not _is_here(parts.hostname):
+        warning = "everybody on the way can read the PIN and the key; better use https://"
+        print(f"warning: {server} is not encrypted: {warning}", file=sys.stderr)
+    return server
+
+
+def _is_here(host: str | None) -> bool:
+    if host is None or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _with_pin(url: str, number: str, pin: str | None, name: str) -> Account:

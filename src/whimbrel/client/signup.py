@@ -94,7 +94,8 @@ async def _post(url: str, body: dict[str, str]) -> bytes:
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(url, json=body) as answer,
+            # A redirection would take the PIN to somebody else, perhaps without TLS.
+            session.post(url, json=body, allow_redirects=False) as answer,
         ):
             content = await answer.content.read(ANSWER_BYTES_MAX)
             if answer.status < 300:

@@ -13,6 +13,7 @@ from whimbrel.domain.errors import BadAddress
 
 SHARDS = 4096
 ADDRESS_CHARS_MAX = 64
+KEY_BYTES_MAX = 64  # of blake2b
 NODES_MAX = 1024  # a session's number says on which node it lives
 ACTOR_DESK = 1  # the sign-up desk; account numbers are never that small
 ACCOUNT_MIN = 1 << 20
@@ -58,5 +59,8 @@ def next_id(now_us: int, last: int) -> int:
 
 def submit_hash(to: str, body: bytes) -> int:
     """Tells a repeated submit from another one under the same number (signed 64 bits)."""
-    digest = blake2b(body, digest_size=8, key=to.encode()).digest()
+    key = to.encode()
+    if len(key) > KEY_BYTES_MAX:  # no address, but it was sent to: 64 letters that are not ASCII
+        key = blake2b(key).digest()
+    digest = blake2b(body, digest_size=8, key=key).digest()
     return int.from_bytes(digest, "big", signed=True)

@@ -346,7 +346,8 @@ class Session:
         tag = max(self._keys, default=0) + 1
         self._keys[tag] = key
         key_hash = sha256(key.encode()).digest()
-        name = link.name[:AGENT_CHARS_MAX]
+        # People and terminals will show it: no control characters.
+        name = "".join(filter(str.isprintable, link.name))[:AGENT_CHARS_MAX].strip()
         self._tell(m.Link(self._device, self.number, key_hash, name, tag))
 
     def on_unlink(self, unlink: wire.Unlink) -> None:

@@ -55,7 +55,7 @@ def _say(where: str, error: BaseException | None, **more: object) -> None:
 def _in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """`message` may show a callback with its arguments; without an error it is a fixed text."""
     error = context.get("exception")
-    if isinstance(error, ConnectionError | TimeoutError):
+    if isinstance(error, ConnectionError):
         return  # the network's daily life
     _say("loop", error, **({} if error else {"what": str(context.get("message", ""))}))
 
