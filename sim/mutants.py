@@ -151,7 +151,7 @@ TABLE = (
         "receipt-not-clipped",
         2,
         "the mark covers a message that is still being retried",
-        "lossy",
+        "blocks",
         (Edit(receipts.show_receipt, "if pair.open:", "if False:"),),
     ),
     Mutant(

@@ -291,11 +291,12 @@ class SimNode:
         if len(self.epochs) > share and self.chance.random() < 0.3:
             self._hand_over(len(self.epochs) - share)
         for number, shard in enumerate(world.disk.shards):
-            if len(self.epochs) >= share:
-                break
             free = shard.owner < 0 or world.disk.expires.get(shard.owner, -1) <= now_us
             mine = shard.owner == self.number and number not in self.epochs
-            if free or mine:
+            if len(self.epochs) >= share:
+                if mine:  # let go of here when the lease had run out, never given back
+                    shard.owner = -1
+            elif free or mine:
                 self._take_over(number)
 
     def _take_over(self, number: int) -> None:

@@ -272,7 +272,7 @@ def apart(seed: int) -> Plan:
 
 def blocks(seed: int) -> Plan:
     """People block and unblock while words between nodes come late and twice."""
-    kinds = {"block": 60.0, "loss": 30.0, "cut": 6.0, "sleep": 6.0}
+    kinds = {"block": 60.0, "loss": 60.0, "cut": 6.0, "sleep": 6.0}
     return replace(_steered(seed, 2 + seed % 2, kinds), name="blocks")
 
 

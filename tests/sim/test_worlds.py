@@ -30,24 +30,19 @@ def test_every_law_holds_in_played_worlds(scenario: str, first: int) -> None:
     assert shown >= acknowledged / 4 > 0, "a world without messages proves nothing"
 
 
-FOUND = {
+FOUND = {  # what answers out of order had hidden: tests/logic/test_hidden.py
     # what it was: (scenario, seed)
     "a welcome that came twice set its session back": ("lossy", 100_052),
     "the same, as a rewind that never ended": ("lossy", 100_225),
     "a batch left under the epoch of its shards' second coming": ("swarm", 100_153),
     "an inbox whose oldest rows were no messages took nothing more": ("full", 9_002),
     "a session whose node had died held the inbox": ("full", 19_007),
-    "a refused message was not told, because its answer had come out of order": (
-        "blocks",
-        2_000_079,
-    ),
     "an actor that ran here although its shard was elsewhere wrote when it came back": (
         "takeovers",
         2_000_064,
     ),
     "a device number that was used again after a restore": ("swarm", 3_000_121),
     "turns that only parked messages again, one at a time": ("clocks", 2_000_051),
-    "a run of refused messages covered one that was stored": ("blocks", 1_000_040),
     "a sleeping actor's session outlived the loss of its shard": ("hangs", 13_015),
 }
 
