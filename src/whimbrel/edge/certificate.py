@@ -39,6 +39,7 @@ class Certificate:
         self.http = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.http.minimum_version = ssl.TLSVersion.TLSv1_2
         self.http.set_alpn_protocols(["http/1.1"])
+        self.http.num_tickets = 1
         self.fingerprint = ""
         try:
             self._load()
