@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from tests.edge.house import PATIENCE_S, House, Stranger
+from tests.edge.house import PATIENCE_S, House, Stranger, open_stream
 from whimbrel.protocol import wire
 from whimbrel.protocol.native import JsonCodec
 from whimbrel.protocol.websocket import unmask
@@ -33,6 +33,15 @@ def json_of(message: wire.Wire) -> bytes:
     return JSON.encode(message)
 
 
+def read_json(text: bytes) -> Any:
+    """A message of the server; its body in MessagePack, as on every other way."""
+    message = JSON.decode(text)
+    if isinstance(message, wire.Message | wire.Copy):
+        body = msgspec.Raw(msgspec.msgpack.encode(msgspec.json.decode(message.body)))
+        message = msgspec.structs.replace(message, body=body)
+    return message
+
+
 def frame_of(payload: bytes, opcode: int = TEXT, *, fin: bool = True, mask: bytes = b"") -> bytes:
     """A client's frame, masked."""
     mask = mask or os.urandom(4)
@@ -47,7 +56,7 @@ def frame_of(payload: bytes, opcode: int = TEXT, *, fin: bool = True, mask: byte
     return head + mask + unmask(payload, mask)
 
 
-def request(port: int, path: str = "/v1/socket", **headers: str | None) -> bytes:
+def request(port: int, **headers: str | None) -> bytes:
     """The opening handshake; a header that is None is left out."""
     fields: dict[str, str | None] = {
         "Host": f"127.0.0.1:{port}",
@@ -59,7 +68,7 @@ def request(port: int, path: str = "/v1/socket", **headers: str | None) -> bytes
     }
     fields.update({name.replace("_", "-"): value for name, value in headers.items()})
     lines = [f"{name}: {value}" for name, value in fields.items() if value is not None]
-    return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
+    return "\r\n".join(["GET /v1/socket HTTP/1.1", *lines, "", ""]).encode()
 
 
 class RawSocket(Stranger):
@@ -91,10 +100,11 @@ class RawSocket(Stranger):
         while True:
             got = await self.frame()
             if got is None:
+                self.writer.close()
                 return None
             opcode, payload = got
             if opcode == TEXT:
-                return JSON.decode(payload)
+                return read_json(payload)
             if opcode == CLOSE:
                 self.close_code = int.from_bytes(payload, "big") or 1005
                 if self.polite:
@@ -118,7 +128,7 @@ class Browser:
             except ConnectionClosed:
                 return None
             assert isinstance(text, str)
-            return JSON.decode(text.encode())
+            return read_json(text.encode())
 
     async def next_of(self, kind: type) -> Any:
         while True:
@@ -166,13 +176,13 @@ async def browser(home: House, *, tls: bool = False, origin: str | None = None) 
     return one
 
 
-async def raw_socket(home: House, *, tls: bool = False, local: str = "127.0.0.1") -> RawSocket:
+async def raw_socket(
+    home: House, *, tls: bool = False, local: str = "127.0.0.1", narrow: bool = False
+) -> RawSocket:
     """Open, with the handshake done; nothing was said yet."""
     port = home.node.ports["https" if tls else "http"]
     context = trusting() if tls else None
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=context, local_addr=(local, 0)
-    )
+    reader, writer = await open_stream(port, context, local, narrow)
     socket = RawSocket(reader, writer)
     home.keep(socket)
     writer.write(request(port))

@@ -38,6 +38,21 @@ async def until(holds: Callable[[], object], what: str) -> None:
     assert holds(), what
 
 
+async def open_stream(
+    port: int, context: ssl.SSLContext | None, local: str, narrow: bool
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """From the network address `local`; `narrow`: its kernel takes little."""
+    end = socket.socket()
+    end.setblocking(False)
+    if narrow:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    end.bind((local, 0))
+    await asyncio.get_running_loop().sock_connect(end, ("127.0.0.1", port))
+    return await asyncio.open_connection(
+        sock=end, ssl=context, server_hostname="" if context else None
+    )
+
+
 class Stranger:
     """A bare connection: bytes out, frames in."""
 
@@ -101,6 +116,8 @@ class Stranger:
 
 
 class House:
+    way = "native"  # how strangers come; the fixture `way` tries every one
+
     def __init__(self, node: Node) -> None:
         self.node = node
         self._strangers: list[Stranger] = []
@@ -147,19 +164,15 @@ class House:
         local: str = "127.0.0.1",
         narrow: bool = False,
     ) -> Stranger:
-        """`local`: the network address it comes from; `narrow`: its kernel takes little."""
+        """`local` and `narrow` as in open_stream."""
+        if self.way == "websocket":
+            from tests.edge.browser import raw_socket
+
+            return await raw_socket(self, tls=tls, local=local, narrow=narrow)
         port = self.node.ports["native" if tls or context else "native_plain"]
         if tls and context is None:
             context = client_context()
-        end = socket.socket()
-        end.setblocking(False)
-        if narrow:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        end.bind((local, 0))
-        await asyncio.get_running_loop().sock_connect(end, ("127.0.0.1", port))
-        reader, writer = await asyncio.open_connection(
-            sock=end, ssl=context, server_hostname="" if context else None
-        )
+        reader, writer = await open_stream(port, context, local, narrow)
         stranger = Stranger(reader, writer)
         self.keep(stranger)
         return stranger

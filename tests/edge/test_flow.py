@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from bench import accounts
 from tests.edge.house import BODY, House, Stranger, house, until
 from whimbrel.domain.ids import account_number
 from whimbrel.protocol import wire
+
+pytestmark = pytest.mark.usefixtures("way")
 
 BOB = accounts.address_of(3)
 BIG = msgspec.Raw(msgspec.msgpack.encode(wire.Content(text="x" * 8_000)))

@@ -12,6 +12,7 @@ from whimbrel.protocol import wire
 
 pack = msgspec.msgpack.encode
 BOB = accounts.address_of(3)
+every_way = pytest.mark.usefixtures("way")
 
 
 def framed(payload: bytes) -> bytes:
@@ -115,6 +116,7 @@ async def test_fields_that_nobody_knows_yet_are_ignored(tmp_path: Path) -> None:
 # ---- submits ----------------------------------------------------------------------------
 
 
+@every_way
 @pytest.mark.parametrize(
     ("to", "body", "code"),
     [
@@ -158,6 +160,7 @@ async def test_a_body_of_the_wrong_shape_ends_the_session(tmp_path: Path, body: 
         await home.gone()
 
 
+@every_way
 async def test_what_a_newer_client_puts_into_a_body_passes_through_untouched(
     tmp_path: Path,
 ) -> None:
@@ -172,6 +175,7 @@ async def test_what_a_newer_client_puts_into_a_body_passes_through_untouched(
         }
 
 
+@every_way
 async def test_a_submit_sent_again_gets_the_same_answer_and_arrives_once(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         alice, bob = await home.guest(2), await home.guest(3)
@@ -187,6 +191,7 @@ async def test_a_submit_sent_again_gets_the_same_answer_and_arrives_once(tmp_pat
         assert ids == [first.id, second.id]
 
 
+@every_way
 async def test_a_number_used_for_another_message_is_refused(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         guest = await home.guest(2)
@@ -198,6 +203,7 @@ async def test_a_number_used_for_another_message_is_refused(tmp_path: Path) -> N
         assert (refused.c, refused.code) == (1, "number-used")
 
 
+@every_way
 async def test_a_gap_in_the_numbers_is_refused_and_says_which_one_comes_next(
     tmp_path: Path,
 ) -> None:
@@ -211,6 +217,7 @@ async def test_a_gap_in_the_numbers_is_refused_and_says_which_one_comes_next(
 # ---- confirms ---------------------------------------------------------------------------
 
 
+@every_way
 async def test_to_confirm_what_was_never_sent_ends_the_session(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         guest = await home.guest(2)
@@ -219,6 +226,7 @@ async def test_to_confirm_what_was_never_sent_ends_the_session(tmp_path: Path) -
         await home.gone()
 
 
+@every_way
 async def test_a_confirm_that_goes_back_changes_nothing(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         alice, bob = await home.guest(2), await home.guest(3)
@@ -233,6 +241,7 @@ async def test_a_confirm_that_goes_back_changes_nothing(tmp_path: Path) -> None:
         assert isinstance(await back.next_of(wire.EndOfQueue), wire.EndOfQueue)
 
 
+@every_way
 async def test_a_flood_is_slowed_down_and_still_served_in_order(tmp_path: Path) -> None:
     """Reading stops when the allowance is used up, until time has given some back."""
     async with house(tmp_path, frames_per_s=50) as home:
@@ -246,6 +255,7 @@ async def test_a_flood_is_slowed_down_and_still_served_in_order(tmp_path: Path) 
         assert session.allowance_frames >= 0 - 10
 
 
+@every_way
 async def test_a_flood_of_bytes_is_slowed_down_too(tmp_path: Path) -> None:
     async with house(tmp_path, bytes_per_s=1_000) as home:
         guest = await home.guest(2)

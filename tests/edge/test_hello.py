@@ -13,7 +13,10 @@ from whimbrel.domain.ids import account_number
 from whimbrel.domain.messages import Register, RemoveAccount
 from whimbrel.protocol import wire
 
+every_way = pytest.mark.usefixtures("way")
 
+
+@every_way
 @pytest.mark.parametrize(
     ("hello", "code"),
     [
@@ -40,6 +43,7 @@ async def test_a_hello_that_is_not_right_is_refused_by_name(
         await home.gone()
 
 
+@every_way
 async def test_wrong_keys_and_unknown_accounts_are_not_told_apart(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         said = []
@@ -51,6 +55,7 @@ async def test_wrong_keys_and_unknown_accounts_are_not_told_apart(tmp_path: Path
         assert said[0] == said[1]
 
 
+@every_way
 async def test_many_wrong_keys_lock_an_account_from_there_but_not_for_its_owner_elsewhere(
     tmp_path: Path,
 ) -> None:
@@ -69,6 +74,7 @@ async def test_many_wrong_keys_lock_an_account_from_there_but_not_for_its_owner_
         assert isinstance(await owner.next(), wire.Welcome)
 
 
+@every_way
 async def test_too_many_logins_from_one_address_are_put_off(tmp_path: Path) -> None:
     async with house(tmp_path, logins_per_address_per_minute=4) as home:  # two live here
         await home.guest(2)
@@ -87,6 +93,7 @@ async def register(home: House, n: int) -> None:
     )
 
 
+@every_way
 async def test_after_a_new_registration_the_old_session_ends_and_its_key_is_refused(
     tmp_path: Path,
 ) -> None:
@@ -100,6 +107,7 @@ async def test_after_a_new_registration_the_old_session_ends_and_its_key_is_refu
         await home.gone()
 
 
+@every_way
 async def test_after_the_account_is_removed_nobody_logs_in(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         old = await home.guest(2)
@@ -111,6 +119,7 @@ async def test_after_the_account_is_removed_nobody_logs_in(tmp_path: Path) -> No
         assert await stranger.error() == "not-authorized"
 
 
+@every_way
 async def test_a_second_login_of_a_device_replaces_the_first(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         first = await home.guest(2)
@@ -120,6 +129,7 @@ async def test_a_second_login_of_a_device_replaces_the_first(tmp_path: Path) -> 
         assert (await second.next_of(wire.Pong)).n == 7
 
 
+@every_way
 @pytest.mark.parametrize(
     "message",
     [
@@ -138,6 +148,7 @@ async def test_before_the_hello_nothing_else_is_heard(tmp_path: Path, message: w
         assert await stranger.error() in ("hello-expected", "bad-message")
 
 
+@every_way
 async def test_two_hellos_end_the_session(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         guest = await home.guest(2)
@@ -149,6 +160,7 @@ async def test_two_hellos_end_the_session(tmp_path: Path) -> None:
 # ---- connections without a hello --------------------------------------------------------
 
 
+@every_way
 async def test_a_thousand_silent_connections_are_bounded_and_end(tmp_path: Path) -> None:
     async with house(
         tmp_path,

@@ -26,6 +26,11 @@ CLOSE_CODES: dict[str, int] = {
     errors.INTERNAL: ws.OUR_FAULT,
 }
 
+# Who was silent, or one of too many: its answer is not waited for, so that a flood keeps nothing.
+NOT_WAITED_FOR = frozenset(
+    {errors.TooManyConnections.code, errors.HelloTimeout.code, errors.IdleTimeout.code}
+)
+
 
 class WebSocket:
     """`session` is set right after both are made: each holds the other."""
@@ -119,6 +124,9 @@ class WebSocket:
         connection.write(close_frame(said))
         if fault is not None:
             connection.finish()  # what comes from here on is not understood
+            return
+        if code in NOT_WAITED_FOR:
+            connection.close()
             return
         connection.flush()
         connection.resume_reading()

@@ -70,7 +70,7 @@ class HttpServer:
     """Every port that the node opens for HTTP. Connections are capped for each port."""
 
     def __init__(self) -> None:
-        self._servers: list[server.HttpServer] = []
+        self.servers: list[server.HttpServer] = []
 
     async def start(
         self, app: web.Application, host: str, port: int, context: ssl.SSLContext | None
@@ -81,11 +81,11 @@ class HttpServer:
             await one.start(plain=(host, port))
         else:
             await one.start(https=(host, port, context))
-        self._servers.append(one)
+        self.servers.append(one)
         return one.plain_port or one.https_port
 
     async def stop(self) -> None:
         """Close all ports; requests under way may end. May be called twice."""
-        servers, self._servers = self._servers, []
+        servers, self.servers = self.servers, []
         for one in servers:
             await one.stop()
