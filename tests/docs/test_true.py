@@ -24,3 +24,8 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
 def test_no_page_names_a_path_of_some_machine() -> None:
     pattern = re.compile(r"(?<![\w.])/(?:home|Users|root/)\w*/")
     assert [page.name for page in PAGES if pattern.search(page.read_text())] == []
+
+
+def test_no_section_of_the_configuration_shows_the_words_of_a_library() -> None:
+    """A table without a docstring of its own has none, not its base class's."""
+    assert "base class" not in explain.document()

@@ -24,11 +24,11 @@ from tests.edge.browser import (
     request,
 )
 from tests.edge.house import BODY, House, hello_of, house, until
-from whimbrel.edge.websocket import CLOSE_CODES, NOT_WAITED_FOR
+from whimbrel.edge.websocket import NOT_WAITED_FOR
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen, Web
 from whimbrel.protocol import wire
-from whimbrel.protocol.codes import CODES
+from whimbrel.protocol.codes import CLOSE_CODES, CODES
 
 EVERY_PORT = Listen(host="127.0.0.1", native=0, native_plain=0, https=0, http=0)
 

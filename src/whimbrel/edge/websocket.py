@@ -9,22 +9,8 @@ said twice, as a message with its name and as a close code.
 from whimbrel.domain import errors
 from whimbrel.edge.session import Session
 from whimbrel.edge.transport import Connection
-from whimbrel.protocol import websocket as ws
-from whimbrel.protocol.websocket import WebSocketDecoder, close_frame
-
-# What the close frame says, by the name in the message before it. All others: POLICY.
-CLOSE_CODES: dict[str, int] = {
-    "": ws.NORMAL,
-    errors.Replaced.code: ws.NORMAL,
-    errors.BadFrame.code: ws.PROTOCOL_ERROR,
-    errors.FrameTooBig.code: ws.TOO_BIG,
-    errors.ShuttingDown.code: ws.GOING_AWAY,
-    errors.TooManyConnections.code: ws.LATER,
-    errors.RateLimited.code: ws.LATER,
-    errors.Busy.code: ws.LATER,
-    errors.TRY_AGAIN: ws.LATER,
-    errors.INTERNAL: ws.OUR_FAULT,
-}
+from whimbrel.protocol.codes import CLOSE_CODES
+from whimbrel.protocol.websocket import POLICY, WebSocketDecoder, close_frame
 
 # Who was silent, or one of too many: its answer is not waited for, so that a flood keeps nothing.
 NOT_WAITED_FOR = frozenset(
@@ -120,7 +106,7 @@ class WebSocket:
         decoder, connection = self._decoder, self._connection
         fault = decoder.fault
         broken = fault is not None and fault.code == code  # it knows better which kind it was
-        said = decoder.close_code if broken else CLOSE_CODES.get(code, ws.POLICY)
+        said = decoder.close_code if broken else CLOSE_CODES.get(code, POLICY)
         connection.write(close_frame(said))
         if fault is not None:
             connection.finish()  # what comes from here on is not understood

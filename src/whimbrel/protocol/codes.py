@@ -5,6 +5,9 @@ docs/protocol.md section 7 is made from this table; a test proves that it is com
 
 import msgspec
 
+from whimbrel.domain import errors
+from whimbrel.protocol import websocket as ws
+
 
 class Code(msgspec.Struct, frozen=True):
     meaning: str
@@ -14,7 +17,11 @@ class Code(msgspec.Struct, frozen=True):
 
 
 CODES: dict[str, Code] = {
-    "bad-frame": Code("a frame of length 0", "a bug in the client", fatal=True),
+    "bad-frame": Code(
+        "a frame of length 0; on a WebSocket one that breaks RFC 6455, or is not text",
+        "a bug in the client",
+        fatal=True,
+    ),
     "frame-too-big": Code("a frame above `frame_max`", "send less; media by upload", fatal=True),
     "bad-message": Code("not a message of this protocol", "a bug in the client", fatal=True),
     "unsupported-version": Code("the hello's version", "update the client", fatal=True),
@@ -65,4 +72,18 @@ CODES: dict[str, Code] = {
     "pin-wrong": Code("wrong, expired or used PIN (HTTP)", "ask for a new one"),
     "sms-failed": Code("the text message could not be sent (HTTP)", "try again later"),
     "refused": Code("anything else that was refused", "tell the person"),
+}
+
+# What the close frame of a WebSocket says, by the name in the message before it ("": none).
+# Every other end is POLICY. A broken frame has a closer code: see WebSocketDecoder.
+CLOSE_CODES: dict[str, int] = {
+    "": ws.NORMAL,
+    errors.Replaced.code: ws.NORMAL,
+    errors.BadFrame.code: ws.PROTOCOL_ERROR,
+    errors.FrameTooBig.code: ws.TOO_BIG,
+    errors.ShuttingDown.code: ws.GOING_AWAY,
+    errors.TooManyConnections.code: ws.LATER,
+    errors.RateLimited.code: ws.LATER,
+    errors.TRY_AGAIN: ws.LATER,
+    errors.INTERNAL: ws.OUR_FAULT,
 }

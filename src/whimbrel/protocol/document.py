@@ -13,8 +13,9 @@ import msgspec
 from whimbrel.domain.limits import Limits
 from whimbrel.protocol import examples, wire
 from whimbrel.protocol.body import body_to_json
-from whimbrel.protocol.codes import CODES
+from whimbrel.protocol.codes import CLOSE_CODES, CODES
 from whimbrel.protocol.prose import DIALOGUE, INTRODUCTION, SIZES
+from whimbrel.protocol.websocket import POLICY
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -151,6 +152,23 @@ def _codes() -> list[str]:
         "| code | meaning | closes | uses up `c` | what to do |",
         "|---|---|---|---|---|",
         *rows,
+        *_close_codes(),
+    ]
+
+
+def _close_codes() -> list[str]:
+    names: dict[int, list[str]] = {}
+    for name, code in CLOSE_CODES.items():
+        names.setdefault(code, []).append(f"`{name}`" if name else "Bye, or your own close frame")
+    return [
+        "",
+        "On a WebSocket the close frame that follows says (`bad-frame` also 1003 for a binary"
+        " message, 1007 for text that is not UTF-8):",
+        "",
+        "| close code | after |",
+        "|---|---|",
+        *[f"| {code} | {', '.join(after)} |" for code, after in sorted(names.items())],
+        f"| {POLICY} | every other code |",
     ]
 
 

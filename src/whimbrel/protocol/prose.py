@@ -15,8 +15,26 @@ sign-up has told (trust on first use).
 one message: a MessagePack array. A length of 0, or above the limit (section 6), ends the
 connection with a named error.
 
-1.3 In a browser the same arrays go as JSON text, one message in one WebSocket text message. This
-page shows both forms. Everything else is the same.
+1.3 In a browser the same arrays go as JSON text, one message in one WebSocket text message (in as
+many fragments as you like). This page shows both forms. Everything else is the same: limits,
+answers, numbers. A body is JSON there and keeps its meaning, not its bytes.
+
+- **Address:** `GET /v1/socket` on the HTTPS port (8443 by default; on HTTP only for programs and
+  pages on the same machine), so `wss://chat.example.org:8443/v1/socket`. Same origin and same
+  certificate as the pages: a browser that opened them can connect.
+- **Subprotocol:** `whimbrel.1`; it must be asked for, and is answered. No extension (compression)
+  is taken.
+- **Origin:** a request that has one must come from a page of the same host and port, or from an
+  origin in the server's list (`web.origins`). Programs send none.
+- **Refusals** before the WebSocket stands are HTTP answers: 426 `upgrade-required`, 400
+  `bad-message`, 403 `wrong-origin`, 503 `too-many-connections` or `shutting-down`, with the usual
+  JSON body. A script in a page does not see them; it tries again with back-off.
+- **The end:** every end that the server chooses is said twice, as an Error or Replaced message and
+  then as a close code (section 7). Answer the close frame, as browsers do. A close frame of yours
+  counts as Bye.
+- **Ping:** ping frames are answered with pong frames; a page, which cannot send those, uses Ping
+  and answers the server's Ping with Pong (4.11).
+- Only text messages; a binary one ends the connection with `bad-frame` and 1003.
 
 1.4 Text is UTF-8. Integers are between 0 and 2^53 - 1, so that JavaScript can hold them. Times are
 microseconds since 1970 (UTC).
