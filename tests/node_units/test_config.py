@@ -122,3 +122,22 @@ def test_what_is_not_toml_is_named(tmp_path: Path, data: bytes) -> None:
     file.write_bytes(data)
     with pytest.raises(ConfigError, match="TOML"):
         load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[web]\norigins = ["chat.example.org"]', "web.origins"),
+        ('[web]\norigins = ["https://chat.example.org/page"]', "web.origins"),
+        ('[web]\norigins = ["*"]', "web.origins"),
+        ('[web]\ntrusted_proxies = ["10.0.0.1/8"]', "web.trusted_proxies"),
+        ('[web]\ntrusted_proxies = ["proxy"]', "web.trusted_proxies"),
+    ],
+)
+def test_who_may_come_by_http_is_checked_and_the_key_is_named(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    file = tmp_path / "w.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_config(file)
