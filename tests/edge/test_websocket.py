@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import pytest
@@ -24,6 +24,7 @@ from tests.edge.browser import (
     request,
 )
 from tests.edge.house import BODY, House, hello_of, house, until
+from whimbrel.domain.limits import Limits
 from whimbrel.edge.websocket import NOT_WAITED_FOR
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen, Web
@@ -34,10 +35,10 @@ EVERY_PORT = Listen(host="127.0.0.1", native=0, native_plain=0, https=0, http=0)
 
 
 @asynccontextmanager
-async def empty_house(folder: Path) -> AsyncIterator[House]:
+async def empty_house(folder: Path, **limits: Any) -> AsyncIterator[House]:
     """Without the two who chat, so that it may end early."""
     accounts.create(folder, 4)
-    home = House(Node(Config(listen=EVERY_PORT), folder))
+    home = House(Node(Config(listen=EVERY_PORT, limits=Limits(**limits)), folder))
     await home.node.start()
     try:
         yield home
@@ -246,9 +247,15 @@ async def test_the_end_is_heard_although_much_more_was_sent(tmp_path: Path) -> N
     """Unread bytes would turn the close into a reset, and take the last words with it."""
     async with house(tmp_path) as home:
         raw = await logged_in_raw(home, 2)
-        raw.writer.write(b"\x81\x02[]" + b"x" * 4_000_000)
-        assert await raw.error() == "bad-frame"
-        assert raw.close_code == 1002
+        raw.writer.write(b"\x81\x02[]" + b"x" * 16_000_000)
+        sending = asyncio.create_task(raw.writer.drain())
+        opcode, _ = await raw.frame() or (0, b"")
+        assert opcode == TEXT
+        assert await raw.frame() == (CLOSE, (1002).to_bytes(2, "big"))
+        async with asyncio.timeout(20):
+            await sending  # read to its end, not reset
+        raw.close()
+        await home.gone()
 
 
 async def test_a_login_in_fragments_with_pings_between_them_is_a_login(tmp_path: Path) -> None:
@@ -473,3 +480,16 @@ async def test_many_openings_from_one_place_are_not_held_against_its_other_reque
             (await raw_socket(home)).close()
         answer, _ = await ask(home, Upgrade=None)
         assert answer.status == 426
+
+
+async def test_a_page_that_was_slowed_down_may_still_answer_the_goodbye(tmp_path: Path) -> None:
+    """The session had stopped reading; who ends it must read on, or the answer is never seen."""
+    async with empty_house(tmp_path, frames_per_s=1) as home:
+        raw = await logged_in_raw(home, 2)
+        raw.send(*(wire.Ping(n) for n in range(10)))
+        await raw.answers(wire.Pong, 10)
+        await home.counted("slowed-down")
+        ending = asyncio.create_task(home.node.listener.close())
+        assert await raw.error() == "shutting-down"
+        await until(lambda: not len(home.node.listener), "the goodbye was not heard")
+        await ending
