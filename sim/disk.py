@@ -53,6 +53,10 @@ class SimStore(MemoryStore):
         self.fates: list[Fate] = []  # of the next commits; then they all succeed
         self.reason = ""  # why the disk is not sound
         self.hang_us = 0  # how long the next commit takes
+        self.oversleep_us = (
+            0  # > 0: the next commit ends so long after the lease, while we are stopped
+        )
+        self._on_its_way: Batch | None = None
         self.die_after_write = False
         self.late_writes = True
         self._known: dict[int, int] = {}  # the epochs of the batch under way
@@ -71,16 +75,27 @@ class SimStore(MemoryStore):
     def commit(self, batch: Batch, done: Done) -> None:
         """The engine has one under way at a time; it carries the epochs of now."""
         self._known = self.node.known(batch.touched)
+        if self.oversleep_us and self.node.reaches_database():
+            self._oversleep(batch)
         super().commit(batch, done)
 
+    def _oversleep(self, batch: Batch) -> None:
+        """The process stops; its commit ends on the database's side when the lease is over."""
+        over_us, self.oversleep_us = self.oversleep_us, 0
+        time = self.node.world.time
+        left_us = max(0, self.node.world.disk.expires.get(self.node.number, 0) - time.now_us)
+        self.node.frozen_until_us = time.now_us + left_us + over_us + 3 * SECOND
+        self._write_later(batch, left_us + over_us)
+        self._on_its_way = batch
+
     def _fate(self, batch: Batch) -> Fate:
-        if not self.node.reaches_database():
+        if batch is self._on_its_way or not self.node.reaches_database():
             return Fate.UNKNOWN_LOST
         return self.fates.pop(0) if self.fates else Fate.COMMIT
 
     def _end(self, batch: Batch, done: Done, fate: Fate) -> None:
-        if fate is Fate.UNKNOWN_LOST and self.late_writes:
-            self._write_later(batch)
+        if fate is Fate.UNKNOWN_LOST and self.late_writes and batch is not self._on_its_way:
+            self._write_later(batch, self.chance.randrange(10 * MS, 2 * SECOND))
         outcome, reason = self._write(batch, fate)
         if outcome is not Outcome.COMMITTED:
             self._broken = reason
@@ -92,7 +107,7 @@ class SimStore(MemoryStore):
             return
         self.node.after(self.chance.randrange(10, 500), lambda: self._told(done, outcome, reason))
 
-    def _write_later(self, batch: Batch) -> None:
+    def _write_later(self, batch: Batch, delay_us: int) -> None:
         """MEASURED: a row that is not seen after a lost connection may be committed a second
         later by the same backend. Only its fence keeps it from contradicting what came since.
         """
@@ -105,7 +120,7 @@ class SimStore(MemoryStore):
                 node.world.story.add("written late", node.number, batch.number)
 
         if not self._broken and node.holds(known):
-            node.world.time.after(self.chance.randrange(10 * MS, 2 * SECOND), now)
+            node.world.time.after(delay_us, now)
 
     def recover(self, done: Callable[[bool, str], None]) -> None:
         """Take the own shards again (a commit may still be on its way), then load."""

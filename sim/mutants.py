@@ -13,6 +13,7 @@ from whimbrel.edge.session import Session
 from whimbrel.logic import deliver, devices, pairs, receipts, stream, submit, trimming, user
 from whimbrel.runtime.engine import Engine
 from whimbrel.storage import memory_rows, memory_wants
+from whimbrel.storage.memory import MemoryStore
 
 TABLE = (
     Mutant(
@@ -95,14 +96,22 @@ TABLE = (
         "loaded-before-the-epoch-is-raised",
         6,
         "the new owner loads while the old one may still commit",
-        "takeovers",
+        "wakers",
         (
             Edit(
                 SimNode._take_over,
                 "self.after(",
-                "self.epochs[number] = self.world.disk.shards[number].epoch + 1\n"
-                "    self._scan_soon()\n"
-                "    self.after(1_500_000 + ",
+                "import copy\n"
+                "    early = vars(self).setdefault('early', {})\n"
+                "    early[number] = copy.deepcopy(self.world.disk.tables)\n"
+                "    self.after(900_000 + ",
+            ),
+            Edit(
+                MemoryStore._read,
+                "read(self.disk.tables, want)",
+                "read(vars(self.node).get('early', {}).pop(self.disk.shard_of(want.number),"
+                " self.disk.tables) if type(want).__name__ == 'UserWant'"
+                " else self.disk.tables, want)",
             ),
         ),
     ),

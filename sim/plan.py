@@ -309,6 +309,18 @@ def movers(seed: int) -> Plan:
     return replace(_steered(seed, 2, kinds, talk=2.0), name="movers")
 
 
+def wakers(seed: int) -> Plan:
+    """Owners are stopped in the middle of a commit and wake when the other takes over."""
+    plan = _steered(seed, 2, {"cut": 4.0, "twice": 4.0, "read": 10.0}, talk=20.0)
+    chance = Random(seed)
+    steps = list(plan.steps)
+    for at_us in _times(chance, 5.0, plan.end_us):
+        over_us = chance.randrange(1, 1_900) * MS
+        steps.append(Step(at_us, "oversleep", chance.randrange(2), 0, over_us))
+    steps.sort(key=lambda step: step.at_us)
+    return replace(plan, steps=tuple(steps), name="wakers")
+
+
 def orphans(seed: int) -> Plan:
     """Somebody writes, the words to the other node get lost, the phone is gone for good, and
     then the machine: nobody but the server itself can remember the message.
@@ -331,6 +343,7 @@ def orphans(seed: int) -> Plan:
 SUSPICIONS: dict[str, Callable[[int], Plan]] = {
     "swarm": plan_of,
     "takeovers": takeovers,
+    "wakers": wakers,
     "unknowns": unknowns,
     "reconnects": reconnects,
     "crashes": crashes,

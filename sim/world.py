@@ -193,6 +193,7 @@ class SimWorld:
             if not node.up:
                 node.boot()
             node.store.fates.clear()
+            node.store.oversleep_us = 0
             node.store.reason = ""
             node.store.die_after_write = False
         for device in self.devices:
@@ -354,6 +355,10 @@ class SimWorld:
         node = self.nodes[step.who]
         node.frozen_until_us = self.time.now_us + 2 * step.amount
 
+    def on_oversleep(self, step: Step) -> None:
+        """SIGSTOP in the middle of a commit that ends when the lease is just over."""
+        self.nodes[step.who].store.oversleep_us = max(1, step.amount)
+
     def on_clock(self, step: Step) -> None:
         node = self.nodes[step.who]
         node.clock.skew_us += (step.amount - 5 * SECOND) * (1 if step.other % 2 else -1)
@@ -438,6 +443,7 @@ _STEPS: dict[str, Callable[[SimWorld, Step], None]] = {
     "disk-hangs": SimWorld.on_disk_hangs,
     "unknown": SimWorld.on_unknown,
     "freeze": SimWorld.on_freeze,
+    "oversleep": SimWorld.on_oversleep,
     "clock": SimWorld.on_clock,
     "poison": SimWorld.on_poison,
     "database-away": SimWorld.on_database_away,

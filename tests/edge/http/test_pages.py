@@ -11,13 +11,13 @@ from whimbrel.edge.http.routes import ROUTES, Access, errors_of
 from whimbrel.services.sms.console import SHOWN_MAX, ConsoleSender
 
 
-async def test_the_first_page_says_what_this_is(world: SignUpWorld) -> None:
-    status, page = await world.get("/")
+async def test_the_page_about_the_server_says_what_this_is(world: SignUpWorld) -> None:
+    status, page = await world.get("/about")
     assert status == 200
     assert world.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "chat.example" in page
     assert "whimbrel register" in page
-    _, page = await world.get("/", headers={"Host": '"><script>alert(1)</script>'})
+    _, page = await world.get("/about", headers={"Host": '"><script>alert(1)</script>'})
     assert "<script" not in page
 
 

@@ -131,7 +131,7 @@ async def test_a_device_name_with_control_characters_is_refused(world: SignUpWor
 
 
 async def test_every_answer_carries_the_security_headers(world: SignUpWorld) -> None:
-    for path in ("/", "/health", "/nothing", "/openapi.json", "/admin/users"):
+    for path in ("/about", "/health", "/nothing", "/openapi.json", "/admin/users"):
         await world.get(path)
         assert world.headers["X-Content-Type-Options"] == "nosniff"
         assert world.headers["Referrer-Policy"] == "no-referrer"

@@ -163,7 +163,7 @@ async def test_https_and_plain_serve_the_same(tmp_path: Path) -> None:
             url = f"https://localhost:{world.server.https_port}"
             async with client.get(f"{url}/health", ssl=trusted) as answer:
                 assert await answer.json() == {"status": "alive"}
-            async with client.get(f"{url}/", ssl=trusted) as answer:
+            async with client.get(f"{url}/about", ssl=trusted) as answer:
                 assert f"--server {url}\n" in await answer.text()
         noise = asyncio.open_connection("127.0.0.1", world.server.https_port)
         reader, writer = await noise

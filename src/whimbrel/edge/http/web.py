@@ -11,6 +11,7 @@ from importlib.resources import files
 
 from aiohttp import hdrs, web
 
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.errors import NotFound
 from whimbrel.edge.http.inside import Inside
 
@@ -32,9 +33,10 @@ PERMISSIONS = "camera=(), geolocation=(), payment=(), usb=(), microphone=(self)"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    body: bytes
+    content: bytes
     kind: str
     tag: str
+    __repr__ = discreet
 
 
 @cache
@@ -71,4 +73,4 @@ def _answer(request: web.Request, name: str) -> web.Response:
     }
     if request.headers.get(hdrs.IF_NONE_MATCH) == file.tag:
         return web.Response(status=304, headers=headers)
-    return web.Response(body=file.body, headers={**headers, hdrs.CONTENT_TYPE: file.kind})
+    return web.Response(body=file.content, headers={**headers, hdrs.CONTENT_TYPE: file.kind})
