@@ -34,6 +34,7 @@ def test_every_answer_to_a_session_reaches_its_device_or_is_meant_for_a_caller()
         answers.Description,
         answers.DeviceDescription,  # a part of it
         answers.Inspected,
+        answers.Proven,
         answers.Registered,
         answers.Removed,
         answers.PinRequested,

@@ -151,6 +151,13 @@ class DeviceDescription(msgspec.Struct, frozen=True):
     online: bool
 
 
+class Proven(ToSession, frozen=True):
+    """The key is this device's. Nothing was changed: a session goes on beside it."""
+
+    account: str
+    device: int
+
+
 class Inspected(ToSession, frozen=True):
     """What only memory knows. As sender: attempts of an open row, and when the next is due.
     As recipient: (device, last item pushed, last item confirmed) of every live session.

@@ -118,6 +118,58 @@ class Exists(Refused):
     code = "exists"
 
 
+class TooBig(Refused):
+    """A file, or a piece of one, above a limit of media."""
+
+    code = "too-big"
+
+
+class WrongType(Refused):
+    """A media type that is none, is not allowed here, or is not what the bytes are."""
+
+    code = "wrong-type"
+
+
+class QuotaExceeded(Refused):
+    code = "quota-exceeded"
+
+
+class NoSpace(Refused):
+    """The disk has reached the floor that the configuration names."""
+
+    code = "no-space"
+
+
+class BadChecksum(Refused):
+    """The bytes are not those that were announced: the upload begins again at 0."""
+
+    code = "bad-checksum"
+
+
+class WrongOffset(Refused):
+    """The next byte that is wanted is another one: `offset`."""
+
+    code = "wrong-offset"
+
+    def __init__(self, offset: int) -> None:
+        super().__init__()
+        self.offset = offset
+
+
+class WrongRange(Refused):
+    """No byte of the file lies in the range that was asked for; `size` is the file's."""
+
+    code = "wrong-range"
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+
+class MediaExpired(Refused):
+    code = "expired"
+
+
 class Unready(Exception):
     """Our surroundings are broken; nothing is acknowledged until they are mended."""
 

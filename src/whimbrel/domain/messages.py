@@ -240,6 +240,15 @@ class Describe(ToActor, frozen=True):
     reply: int
 
 
+class Prove(ToActor, frozen=True):
+    """Whoever asks over HTTP says to be this device; answered with Proven or Rejected."""
+
+    request: ClassVar[bool] = True
+    device: int
+    key_hash: bytes
+    reply: int
+
+
 class Inspect(ToActor, frozen=True):
     """An administrator asks where a message to (or from) `peer` is; answered with Inspected."""
 

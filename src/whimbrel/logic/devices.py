@@ -9,6 +9,7 @@ from hmac import compare_digest
 from whimbrel.domain.answers import (
     Gone,
     LinkDone,
+    Proven,
     Registered,
     Rejected,
     Removed,
@@ -23,6 +24,7 @@ from whimbrel.domain.messages import (
     Detach,
     Hello,
     Link,
+    Prove,
     Register,
     RemoveAccount,
     Unlink,
@@ -83,6 +85,15 @@ def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
     if not was_online:
         tell_watchers(user, turn, effects)
     return effects
+
+
+def on_prove(user: User, m: Prove, turn: Turn) -> list[Effect]:
+    """A key shown over HTTP: a look only, which neither logs in nor ends a session."""
+    device = user.devices.get(m.device)
+    same = compare_digest(device.key_hash if device is not None else NO_HASH, m.key_hash)
+    if device is None or not same:
+        return [Reply(m.reply, Rejected(NotAuthorized.code))]
+    return [Reply(m.reply, Proven(user.address, m.device))]
 
 
 def on_attach(user: User, m: Attach, turn: Turn) -> list[Effect]:

@@ -27,6 +27,7 @@ from whimbrel.domain.messages import (
     PeerPresence,
     PeerTyping,
     PeerWatch,
+    Prove,
     Receipt,
     ReceiptAck,
     Register,
@@ -49,6 +50,7 @@ from whimbrel.logic.devices import (
     on_detach,
     on_hello,
     on_link,
+    on_prove,
     on_register,
     on_remove,
     on_unlink,
@@ -239,4 +241,5 @@ HANDLERS = {
     ForgetLedger: on_forget_ledger,
     Describe: on_describe,
     Inspect: on_inspect,
+    Prove: on_prove,
 }

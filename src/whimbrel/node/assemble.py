@@ -35,6 +35,8 @@ from whimbrel.node.statistics import Statistics
 from whimbrel.protocol.wire import ALPN
 from whimbrel.runtime.behaviour import Behaviours
 from whimbrel.runtime.engine import Engine
+from whimbrel.services.media.service import MediaService, open_media
+from whimbrel.services.media.tidy import Tidy
 from whimbrel.services.sms.choose import SmsConfigError, make_sender
 from whimbrel.storage.private import exposed
 from whimbrel.storage.sqlite import SqliteStore
@@ -107,6 +109,8 @@ class Node:
             self.engine, self.host, self.store, self.listener, self.auditor
         )
         self.listener.start()
+        self.media = self._open_media()
+        self.tidy = Tidy(self.media) if self.media is not None else None
         self.http = HttpServer()
         await self._listen()
         self.housekeeping = Housekeeping(
@@ -115,7 +119,12 @@ class Node:
             self.clock,
             ClockWatch(self.clock),
             limits,
-            [self.store.tick, self._every_second, self.auditor.every_second],
+            [
+                self.store.tick,
+                self._every_second,
+                self.auditor.every_second,
+                *([self.tidy.every_second] if self.tidy is not None else []),
+            ],
         )
         self.housekeeping.start()
 
@@ -139,6 +148,7 @@ class Node:
             sockets=self.listener.admit_socket,
             origins=frozenset(map(normal_origin, self.config.web.origins)),
             trusted_proxies=tuple(map(ip_network, self.config.web.trusted_proxies)),
+            media=self.media,
         )
         app = make_app(parts)
         native, http = self.listener.listen, self.http.start
@@ -160,6 +170,10 @@ class Node:
         if "http" in self.ports:
             admin = {"url": f"http://{plain}:{self.ports['http']}", "token": token}
             write_private(self.folder / "admin.json", json.dumps(admin))
+
+    def _open_media(self) -> MediaService | None:
+        media = self.config.media
+        return open_media(media, self.folder, self.clock) if media.on else None
 
     def _open_certificate(self) -> Certificate:
         tls = self.config.tls
@@ -214,6 +228,10 @@ class Node:
         """Drain: no new connections, finish what was taken, commit it, say goodbye."""
         self.listener.stop_accepting()
         await self.http.stop()
+        if self.tidy is not None:
+            await self.tidy.close()
+        if self.media is not None:
+            await self.media.close()
         if hasattr(self, "housekeeping"):
             self.housekeeping.stop()
             await self.auditor.stop()

@@ -17,6 +17,7 @@ from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.discreet import discreet
 from whimbrel.domain.limits import Limits
 from whimbrel.edge.http.origin import normal_origin
+from whimbrel.domain.media import MediaSettings
 
 NUMBER_MAX = 10**12  # microseconds of so many seconds still fit a row's 64 bits
 
@@ -75,6 +76,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: Log = Log()
     limits: Limits = Limits()
     signup: SignupLimits = SignupLimits()
+    media: MediaSettings = MediaSettings()
 
 
 def load_config(path: Path | None) -> Config:
@@ -158,6 +160,9 @@ def _check(config: Config) -> None:
     mistake = config.signup.mistake()
     if mistake:
         raise ConfigError(f"signup.{mistake}")
+    mistake = config.media.mistake()
+    if mistake:
+        raise ConfigError(f"media.{mistake}")
     limits = config.limits
     for name, number in _numbers(limits):
         if not 0 < number < NUMBER_MAX:

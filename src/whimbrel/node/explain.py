@@ -11,6 +11,7 @@ import msgspec
 
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.limits import Limits
+from whimbrel.domain.media import MediaSettings
 from whimbrel.node.config import Config, Listen, Log, Sms, Tls, Web
 
 INTRODUCTION = """# Configuration
@@ -57,6 +58,7 @@ SECTIONS: list[tuple[str, type[msgspec.Struct]]] = [
     ("log", Log),
     ("limits", Limits),
     ("signup", SignupLimits),
+    ("media", MediaSettings),
 ]
 
 
@@ -85,6 +87,8 @@ def _row(kind: type[msgspec.Struct], field: Any) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, tuple | list):

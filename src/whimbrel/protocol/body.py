@@ -5,12 +5,14 @@ recipient's client may speak either. docs/protocol.md section 4.3. Law: hostile 
 BadMessage or BodyTooBig, never another exception, and bounded work.
 """
 
+import base64
 import math
 from typing import Any
 
 import msgspec
 
 from whimbrel.domain.errors import BadMessage, BodyTooBig
+from whimbrel.domain.media import THUMBNAIL_BYTES_MAX
 from whimbrel.protocol.wire import Content
 
 NESTING_MAX = 16
@@ -31,8 +33,9 @@ def check_body(raw: bytes, limit: int) -> bytes:
     if len(raw) > limit:
         raise BodyTooBig(f"a body of {len(raw)} bytes, at most {limit}")
     try:
-        _decode_content(raw)
+        content = _decode_content(raw)
         if not raw.startswith(_TEXT_ONLY):
+            _check_thumbnail(content)
             _check_value(_decode_any(raw), NESTING_MAX)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(f"body: {error}") from None
@@ -47,12 +50,25 @@ def body_from_json(raw: bytes, limit: int) -> bytes:
         value = _decode_json(raw)
         _check_value(value, NESTING_MAX)
         packed = _encode(value)
-        _decode_content(packed)
+        _check_thumbnail(_decode_content(packed))
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError) as error:
         raise BadMessage(f"body: {error}") from None
     if len(packed) > limit:
         raise BodyTooBig(f"a body of {len(packed)} bytes, at most {limit}")
     return packed
+
+
+def _check_thumbnail(content: Content) -> None:
+    """Base64 of at most so many bytes: clients put it into the address of a picture."""
+    media = content.media
+    if media is None or media.thumbnail is None:
+        return
+    try:
+        data = base64.b64decode(media.thumbnail, validate=True)
+    except ValueError:
+        raise BadMessage("body: a thumbnail that is not Base64") from None
+    if len(data) > THUMBNAIL_BYTES_MAX:
+        raise BadMessage("body: a thumbnail that is too big")
 
 
 def body_to_json(packed: bytes) -> bytes:

@@ -71,6 +71,17 @@ CODES: dict[str, Code] = {
     "bad-number": Code("not a telephone number that can get a PIN (HTTP)", "check the number"),
     "pin-wrong": Code("wrong, expired or used PIN (HTTP)", "ask for a new one"),
     "sms-failed": Code("the text message could not be sent (HTTP)", "try again later"),
+    "too-big": Code("a file above the limit (HTTP)", "send a smaller one"),
+    "wrong-type": Code(
+        "a type of file that is not taken, or a damaged picture (HTTP)", "tell the person"
+    ),
+    "quota-exceeded": Code("too many files or bytes of this account (HTTP)", "tell the person"),
+    "no-space": Code("no room for files at the moment (HTTP)", "try again later"),
+    "wrong-offset": Code(
+        "an upload goes on at another byte (HTTP)", "go on at the header `Upload-Offset`"
+    ),
+    "bad-checksum": Code("other bytes than announced (HTTP)", "upload again from byte 0"),
+    "wrong-range": Code("a file has no such bytes (HTTP)", "ask for others"),
     "refused": Code("anything else that was refused", "tell the person"),
 }
 

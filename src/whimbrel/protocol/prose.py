@@ -121,6 +121,13 @@ levels); it passes the rest on untouched.
 | `text` | text | what people read; also the fallback for kinds of content a client does not know |
 | `reply` | [address, device, c] | the identity of the message that this one answers |
 | `sealed` | text | an end-to-end encrypted payload in Base64; the server sees nothing of it |
+| `media` | map | a file: what the upload has told, see below |
+
+`media` has `link`, `size` (bytes) and `type`, and may have `name`, `sha256` (hex), `width` and
+`height` (pixels), `duration` (seconds), `thumbnail` (Base64 of a JPEG or WebP picture of at most
+8,192 bytes) and `blur` (a [BlurHash](https://blurha.sh)). `link` begins with `/m/` (a file on the
+server that you talk to) or with `https://`, and has at most 512 characters. How a file is
+uploaded and downloaded is told in [media.md](media.md).
 
 ### 4.4 Items
 

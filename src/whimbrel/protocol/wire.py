@@ -13,6 +13,13 @@ from typing import Annotated
 import msgspec
 
 from whimbrel.domain.discreet import discreet
+from whimbrel.domain.media import (
+    BLUR_CHARS_MAX,
+    LINK_CHARS_MAX,
+    NAME_CHARS_MAX,
+    THUMBNAIL_BYTES_MAX,
+    TYPE_CHARS_MAX,
+)
 
 VERSION = 1
 ALPN = "whimbrel/1"
@@ -20,6 +27,32 @@ SUBPROTOCOL = "whimbrel.1"  # of a WebSocket
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+LINK = "^(/m/|https://)[!-~]+$"  # nothing that a browser would run
+TYPE = "^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$"
+THUMBNAIL_CHARS_MAX = (THUMBNAIL_BYTES_MAX + 2) // 3 * 4
+
+
+class Media(msgspec.Struct, omit_defaults=True):
+    """A file that a message carries, as `POST /v1/uploads/<token>/done` has told it.
+
+    link: "/m/..." on the sender's server, or a whole https address. size in bytes, width and
+    height in pixels, duration in seconds. thumbnail: Base64 of a JPEG or WebP picture of at most
+    8,192 bytes; blur: a BlurHash; sha256: hex, of the file.
+    """
+
+    link: Annotated[str, msgspec.Meta(max_length=LINK_CHARS_MAX, pattern=LINK)]
+    size: Number
+    type: Annotated[str, msgspec.Meta(max_length=TYPE_CHARS_MAX, pattern=TYPE)]
+    name: Annotated[str, msgspec.Meta(max_length=NAME_CHARS_MAX)] = ""
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    width: Pixels | None = None
+    height: Pixels | None = None
+    duration: Annotated[float, msgspec.Meta(ge=0, le=360_000)] | None = None
+    thumbnail: Annotated[str, msgspec.Meta(max_length=THUMBNAIL_CHARS_MAX)] | None = None
+    blur: Annotated[str, msgspec.Meta(max_length=BLUR_CHARS_MAX, pattern="^[!-~]*$")] | None = None
+    __repr__ = discreet
 
 
 class Content(msgspec.Struct, omit_defaults=True):
@@ -29,11 +62,13 @@ class Content(msgspec.Struct, omit_defaults=True):
     text: what people read (also the fallback for clients that know no more).
     reply: the identity [account, device, c] of the message this one answers.
     sealed: an end-to-end encrypted payload, Base64.
+    media: a file.
     """
 
     text: str = ""
     reply: tuple[str, int, int] | None = None
     sealed: str | None = None
+    media: Media | None = None
     __repr__ = discreet
 
 

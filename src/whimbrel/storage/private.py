@@ -14,7 +14,7 @@ from whimbrel.domain.errors import Unready
 
 OTHERS = 0o007
 NOT_OWNER = 0o077
-OURS = ("whimbrel.db", "lock", "admin.", "pin.secret", "certificate", "replaced-")
+OURS = ("whimbrel.db", "lock", "admin.", "pin.secret", "certificate", "replaced-", "media")
 
 
 def exposed(folder: Path) -> list[str]:

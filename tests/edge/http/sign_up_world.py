@@ -17,13 +17,15 @@ from tests.logic.desk_world import DeskWorld
 from whimbrel.domain.answers import (
     Description,
     DeviceDescription,
+    Proven,
     Registered,
+    Rejected,
     Removed,
     ToSession,
 )
 from whimbrel.domain.effects import Reply, SendPin, Tell
 from whimbrel.domain.ids import ACTOR_DESK
-from whimbrel.domain.messages import Describe, Register, RemoveAccount, ToActor
+from whimbrel.domain.messages import Describe, Prove, Register, RemoveAccount, ToActor
 from whimbrel.domain.rows import AccountRow
 from whimbrel.domain.wants import Accounts, Want
 from whimbrel.edge.http.inside import HttpLimits, Info, Inside
@@ -65,6 +67,10 @@ class FakeUser:
             code = "" if self.address else "not-found"
             self.address = ""
             return Removed(code)
+        if isinstance(message, Prove):
+            if (message.device, message.key_hash) == (self.device, self.key_hash):
+                return Proven(self.address, self.device)
+            return Rejected("not-authorized")
         assert isinstance(message, Describe)
         device = DeviceDescription(self.device, self.name, 2, 3, 4, True)
         return Description(self.address, bool(self.address), 5, 6, 7, 8, 9, (device,))

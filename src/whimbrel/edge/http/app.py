@@ -13,6 +13,7 @@ from aiohttp import web
 
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.discreet import discreet
+from whimbrel.domain.media import Media
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http import dispatch, server
@@ -37,6 +38,7 @@ class HttpParts:
     fingerprint: Callable[[], str]
     default_region: str = ""
     pin_digits: int = 5
+    media: Media | None = None
     limits: HttpLimits = field(default_factory=HttpLimits)
     sockets: Sockets | None = None  # None: no WebSockets
     origins: frozenset[str] = frozenset()
@@ -60,6 +62,7 @@ def make_app(parts: HttpParts) -> web.Application:
         sockets=parts.sockets,
         origins=parts.origins,
         trusted_proxies=parts.trusted_proxies,
+        media=parts.media,
     )
     app = dispatch.make_app(inside)
     app[LIMITS] = parts.limits

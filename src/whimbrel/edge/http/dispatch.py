@@ -37,6 +37,7 @@ from whimbrel.edge.http.shapes import Shape
 
 log = structlog.get_logger("whimbrel.http")
 
+OFTEN = frozenset(route.path for route in ROUTES if route.often)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SOCKET = "/v1/socket"  # counted by the listener of sessions; a refusal costs its connection
@@ -56,8 +57,11 @@ def make_app(inside: Inside, now_s: Callable[[], float] = time.monotonic) -> web
     """The application: every route of the table, and the document about them."""
     limits = inside.http
     buckets = Buckets(limits.requests_per_s, limits.requests_burst, limits.clients_max, now_s)
+    often = Buckets(
+        limits.media_requests_per_s, limits.media_requests_burst, limits.clients_max, now_s
+    )
     app = web.Application(
-        middlewares=[_front(inside, buckets)], client_max_size=limits.body_bytes_max
+        middlewares=[_front(inside, buckets, often)], client_max_size=limits.body_bytes_max
     )
     app.on_response_prepare.append(_set_headers)
     for route in ROUTES:
@@ -95,12 +99,14 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
 # ---- in front of every route ------------------------------------------------------------
 
 
-def _front(inside: Inside, buckets: Buckets) -> Middleware:
+def _front(inside: Inside, buckets: Buckets, often: Buckets) -> Middleware:
     @web.middleware
     async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             if not _is_socket(request) and not is_admin(inside, request):
-                _take(inside, buckets, request)
+                resource = request.match_info.route.resource
+                path = resource.canonical if resource is not None else ""
+                _take(inside, often if path in OFTEN else buckets, request)
             return await handler(request)
         except web.HTTPException as error:
             return _of_aiohttp(error)

@@ -13,6 +13,7 @@ import msgspec
 from whimbrel.domain.answers import ToSession
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.discreet import discreet
+from whimbrel.domain.media import Media
 from whimbrel.domain.messages import ToActor
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
@@ -32,6 +33,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     connections_per_client_max: int = 100
     requests_per_s: float = 5.0  # per client, sustained
     requests_burst: int = 40
+    media_requests_per_s: float = 50.0  # the same for pieces of uploads and for files
+    media_requests_burst: int = 500
     clients_max: int = 50_000  # clients whose rates are remembered
     page_max: int = 500  # rows of one listing
 
@@ -80,6 +83,7 @@ class Inside:
     http: HttpLimits = field(default_factory=HttpLimits)
     default_region: str = ""  # of numbers without a country code, like "DE"
     admin_anywhere: bool = False  # else the administrator must come from this machine
+    media: Media | None = None  # None: no files
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket, besides our own
     sockets: Sockets | None = None  # None: there are no WebSockets

@@ -32,7 +32,10 @@ def document(routes: tuple[Route, ...]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "admin": {"type": "http", "scheme": "bearer"},
+                "device": {"type": "http", "scheme": "basic"},
+            },
         },
     }
 
@@ -49,8 +52,13 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     if route.takes is not None:
         content = {"application/json": {"schema": schemas[route.takes]}}
         operation["requestBody"] = {"required": True, "content": content}
+    if route.sends:
+        content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": content}
     if route.access is Access.ADMIN:
         operation["security"] = [{"admin": []}]
+    if route.basic:
+        operation["security"] = [{"device": []}]
     return operation
 
 
@@ -61,22 +69,27 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             name = part.strip("{}")
             schema = {"type": "string", "maxLength": 64}
             parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
-    for name, kind, what in route.query:
-        parameters.append(
-            {"name": name, "in": "query", "description": what, "schema": {"type": kind}}
-        )
+    for where, named in (("query", route.query), ("header", route.tells)):
+        for name, kind, what in named:
+            parameters.append(
+                {
+                    "name": name,
+                    "in": where,
+                    "required": where == "header",
+                    "description": what,
+                    "schema": {"type": kind},
+                }
+            )
     return parameters
 
 
 def _responses(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
-    if route.status == 101:
-        content: dict[str, Any] = {}
-    elif route.gives is None:
-        content = {"text/html": {"schema": {"type": "string"}}}
-    else:
-        content = {"application/json": {"schema": schemas[route.gives]}}
-    done = {"description": "Done.", **({"content": content} if content else {})}
-    responses: dict[str, Any] = {str(route.status): done}
+    done: dict[str, Any] = {"description": "Done."}
+    if route.gives is not None:
+        done["content"] = {"application/json": {"schema": schemas[route.gives]}}
+    elif route.answer:
+        done["content"] = {route.answer: {"schema": {"type": "string"}}}
+    responses: dict[str, Any] = {str(status): done for status in (route.status, *route.also)}
     codes: dict[int, list[str]] = {}
     for code in errors_of(route):
         codes.setdefault(STATUS[code][0], []).append(code)

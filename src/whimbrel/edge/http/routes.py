@@ -11,13 +11,17 @@ from typing import Any
 
 from aiohttp import web
 
-from whimbrel.edge.http import admin, health, pages, signup, socket
+from whimbrel.edge.http import admin, health, media, pages, signup, socket
 from whimbrel.edge.http import web as browser
 from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.shapes import (
     Deleted,
     Health,
     LiveMessage,
+    MediaConfirmed,
+    MediaDone,
+    MediaRequest,
+    MediaSlot,
     NewKey,
     NewUser,
     PinOnItsWay,
@@ -31,7 +35,7 @@ from whimbrel.edge.http.shapes import (
     Verification,
 )
 
-Handle = Callable[[Inside, web.Request, Any], Awaitable[Shape | web.Response]]
+Handle = Callable[[Inside, web.Request, Any], Awaitable[Shape | web.StreamResponse]]
 
 
 class Access(enum.Enum):
@@ -44,7 +48,10 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """takes: JSON body, if any; gives: JSON answer, or None for a page of HTML."""
+    """takes: JSON body, if any; gives: JSON answer, or None for what `answer` names.
+
+    sends: whether the request has a body of bytes. often: counted by the limit of files.
+    """
 
     method: str
     path: str
@@ -57,6 +64,12 @@ class Route:
     access: Access = Access.PUBLIC
     errors: tuple[str, ...] = ()
     query: tuple[tuple[str, str, str], ...] = ()  # name, JSON type, what it does
+    tells: tuple[tuple[str, str, str], ...] = ()  # the same, in headers
+    answer: str = "text/html"  # of the answer, if it is not JSON; "": it has none
+    also: tuple[int, ...] = ()  # further statuses of success
+    sends: bool = False
+    often: bool = False
+    basic: bool = False  # wants a device's key, as in media.authorized
 
     @property
     def name(self) -> str:
@@ -64,6 +77,8 @@ class Route:
 
 
 ASKS = ("busy", "try-again")  # what every address may say that asks an actor
+SLOT = ("too-big", "wrong-type", "quota-exceeded", "no-space")
+UPLOAD = "/v1/uploads/{token}"
 NUMBER = ("bad-number", "rate-limited", *ASKS)
 
 ROUTES: tuple[Route, ...] = (
@@ -95,6 +110,7 @@ ROUTES: tuple[Route, ...] = (
         handle=socket.on_socket,
         gives=None,
         status=101,
+        answer="",
         errors=(
             "upgrade-required",
             "wrong-origin",
@@ -243,7 +259,91 @@ ROUTES: tuple[Route, ...] = (
         summary="Counters of the server",
         tags=("administration",),
     ),
-)
+    Route(
+        method="POST",
+        path="/v1/media",
+        handle=media.on_media,
+        takes=MediaRequest,
+        gives=MediaSlot,
+        status=201,
+        basic=True,
+        errors=("not-found", *SLOT, *ASKS),
+        summary="Ask for a slot to upload one file",
+        tags=("media",),
+    ),
+    Route(
+        method="HEAD",
+        path=UPLOAD,
+        handle=media.on_offset,
+        gives=None,
+        answer="",
+        often=True,
+        errors=("expired", *ASKS),
+        summary="How far an upload is: the header Upload-Offset",
+        tags=("media",),
+    ),
+    Route(
+        method="PATCH",
+        path=UPLOAD,
+        handle=media.on_piece,
+        gives=None,
+        answer="",
+        status=204,
+        sends=True,
+        often=True,
+        tells=(("Upload-Offset", "integer", "Where in the file this piece begins."),),
+        errors=(
+            "bad-message", "idle-timeout", "replaced", "wrong-offset", "expired", "too-big", *ASKS,
+        ),
+        summary="Upload the next piece; a broken one is kept as far as it came",
+        tags=("media",),
+    ),
+    Route(
+        method="DELETE",
+        path=UPLOAD,
+        handle=media.on_cancel,
+        gives=None,
+        answer="",
+        status=204,
+        often=True,
+        errors=("expired", *ASKS),
+        summary="Cancel an upload, or take back what was uploaded",
+        tags=("media",),
+    ),
+    Route(
+        method="POST",
+        path=UPLOAD + "/done",
+        handle=media.on_done,
+        gives=MediaDone,
+        often=True,
+        errors=("wrong-offset", "bad-checksum", "wrong-type", "expired", "too-big", *ASKS),
+        summary="All bytes are there: what to write into the message (again the same)",
+        tags=("media",),
+    ),
+    Route(
+        method="GET",
+        path="/m/{id}/{name}",
+        handle=media.on_file,
+        gives=None,
+        answer="application/octet-stream",
+        also=(206, 304),
+        often=True,
+        errors=("expired", "wrong-range", *ASKS),
+        summary="Download a file, or a range of it",
+        tags=("media",),
+    ),
+    Route(
+        method="POST",
+        path="/m/{id}/confirm",
+        handle=media.on_confirm,
+        gives=MediaConfirmed,
+        basic=True,
+        often=True,
+        errors=("expired", *ASKS),
+        summary="A recipient has downloaded the file",
+        tags=("media",),
+    ),
+)  # fmt: skip
 
 
 def errors_of(route: Route) -> tuple[str, ...]:
@@ -253,6 +353,6 @@ def errors_of(route: Route) -> tuple[str, ...]:
         codes += ["bad-message", "wrong-content-type", "body-too-big", "idle-timeout"]
     if route.access is not Access.PUBLIC or "{" in route.path:
         codes.append("not-found")
-    if route.access is Access.ADMIN:
+    if route.access is Access.ADMIN or route.basic:
         codes.append("not-authorized")
     return tuple(dict.fromkeys(codes))

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from whimbrel.domain.discreet import discreet
+from whimbrel.domain.media import NAME_CHARS_MAX, TYPE_CHARS_MAX
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -152,3 +153,49 @@ class Deleted(Shape, frozen=True):
 
 class Stats(Shape, frozen=True):
     stats: dict[str, float]
+
+
+class MediaRequest(Shape, frozen=True):
+    """Ask for a slot. sha256: of the file, hex. recipients: how many accounts are to get it."""
+
+    name: Annotated[str, Meta(max_length=NAME_CHARS_MAX, examples=["monster.jpg"])]
+    size: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    type: Annotated[str, Meta(max_length=TYPE_CHARS_MAX, examples=["image/jpeg"])]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    recipients: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
+class MediaSlot(Shape, frozen=True, omit_defaults=True):
+    """upload: where to send the bytes, in pieces of at most chunk_max, until expires_at (us).
+
+    direct: if there, the whole file may be PUT to this address instead.
+    """
+
+    upload: str
+    chunk_max: int
+    expires_at: int
+    direct: str = ""
+
+
+class MediaDone(Shape, frozen=True, omit_defaults=True):
+    """What goes into a message's body as `media`. Sizes in bytes and pixels, duration in seconds.
+
+    thumbnail: Base64 of a WebP picture; blur: BlurHash; sha256: of the file as it is downloaded.
+    """
+
+    link: str
+    size: int
+    type: str
+    name: str
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+    thumbnail: str | None = None
+    blur: str | None = None
+
+
+class MediaConfirmed(Shape, frozen=True):
+    """expires_at: when the file will be gone (microseconds since 1970)."""
+
+    expires_at: int

@@ -1,0 +1,1 @@
+"""Files that people send: slots, uploads, thumbnails, links. Read service.py first."""
