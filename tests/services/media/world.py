@@ -42,7 +42,8 @@ class MediaWorld:
         self.tidy = Tidy(self.media)
 
     async def slot(self, size: int, name: str = "file.bin", **more: Any) -> str:
-        told = {"owner": ALICE, "type": "application/octet-stream", "sha256": "", "recipients": 0}
+        told: dict[str, Any] = {"owner": ALICE, "type": "application/octet-stream"}
+        told |= {"sha256": "", "recipients": 0}
         return (await self.media.slot(name=name, size=size, **(told | more))).token
 
     async def send(self, token: str, data: bytes, offset: int = 0) -> int:

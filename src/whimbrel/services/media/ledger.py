@@ -35,7 +35,10 @@ CREATE TABLE confirmed(
   link BLOB NOT NULL, account INTEGER NOT NULL, PRIMARY KEY(link, account)
 ) WITHOUT ROWID;
 """
-_COLUMNS = "token_hash, link, owner, state, size, type, name, sha256, recipients, made_us, expires_us, facts"
+_COLUMNS = (
+    "token_hash, link, owner, state, size, type, name, sha256, recipients, made_us, expires_us,"
+    " facts"
+)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Facts).decode
 
