@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bench import backlog, chatting, connections, million, offline
+from bench import backlog, chatting, connections, media, million, offline
 from bench.figures import Figures
 from bench.ways import NATIVE_PLAIN, NATIVE_TLS, WEB_PLAIN, WEB_TLS, Way
 
@@ -70,4 +70,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("offline", _offline),
     Scenario("backlog", _backlog),
     Scenario("start", _million),
+    Scenario("media", media.media),
 )

@@ -29,8 +29,11 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
-LINK = "^(/m/|https://)[!-~]+$"  # nothing that a browser would run
-TYPE = "^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$"
+# "$" alone would let a line end pass behind it.
+END = r"$(?!\n)"
+# A file of ours by id and name, or a whole address: nothing that a browser would run.
+LINK = r"^(/m/[0-9A-Za-z_-]+/[!\x22$-.0->@-\[\]-~]+|https://[!-~]+)" + END
+TYPE = "^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+" + END
 THUMBNAIL_CHARS_MAX = (THUMBNAIL_BYTES_MAX + 2) // 3 * 4
 
 
@@ -46,12 +49,14 @@ class Media(msgspec.Struct, omit_defaults=True):
     size: Number
     type: Annotated[str, msgspec.Meta(max_length=TYPE_CHARS_MAX, pattern=TYPE)]
     name: Annotated[str, msgspec.Meta(max_length=NAME_CHARS_MAX)] = ""
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}" + END)] | None = None
     width: Pixels | None = None
     height: Pixels | None = None
     duration: Annotated[float, msgspec.Meta(ge=0, le=360_000)] | None = None
     thumbnail: Annotated[str, msgspec.Meta(max_length=THUMBNAIL_CHARS_MAX)] | None = None
-    blur: Annotated[str, msgspec.Meta(max_length=BLUR_CHARS_MAX, pattern="^[!-~]*$")] | None = None
+    blur: (
+        Annotated[str, msgspec.Meta(max_length=BLUR_CHARS_MAX, pattern="^[!-~]*" + END)] | None
+    ) = None
     __repr__ = discreet
 
 

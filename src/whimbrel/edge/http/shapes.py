@@ -161,7 +161,7 @@ class MediaRequest(Shape, frozen=True):
     name: Annotated[str, Meta(max_length=NAME_CHARS_MAX, examples=["monster.jpg"])]
     size: Annotated[int, Meta(ge=1, le=2**53 - 1)]
     type: Annotated[str, Meta(max_length=TYPE_CHARS_MAX, examples=["image/jpeg"])]
-    sha256: Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$(?!\n)")] | None = None
     recipients: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 

@@ -1,0 +1,97 @@
+"""Where a film was made: found in the boxes of an MP4 or QuickTime file and taken out in place.
+
+ISO/IEC 14496-12 section 4.2 (boxes), 3GPP TS 26.244 section 8.6 (loci), QuickTime's "\xa9xyz" and
+its metadata keys with "location" in their names. A box that tells a place becomes "free" and its
+bytes zero, so that no offset in the file moves. Law: bounded work, whatever the sizes say; what
+cannot be followed is left alone.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+BOXES_MAX = 100_000
+_TELLS = frozenset((b"loci", b"\xa9xyz"))
+_HOLDS = frozenset((b"moov", b"udta", b"trak", b"meta"))
+
+
+class Box(NamedTuple):
+    name: bytes
+    at: int  # of its head
+    body: int
+    end: int
+
+
+def take_out(data: memoryview) -> int:
+    """Change `data` in place; how many boxes told a place."""
+    return sum(1 for box in _telling(data) if _free(data, box))
+
+
+def _telling(data: memoryview) -> list[Box]:
+    found: list[Box] = []
+    waiting = [(0, len(data))]
+    left = BOXES_MAX
+    while waiting and left > 0:
+        start, end = waiting.pop()
+        for box in _boxes(data, start, end):
+            left -= 1
+            if left <= 0:
+                break
+            if box.name in _TELLS:
+                found.append(box)
+            elif box.name in _HOLDS:
+                body = box.body
+                if box.name == b"meta":
+                    body = _meta_body(data, box)
+                    found += _by_key(data, body, box.end)
+                waiting.append((body, box.end))
+    return found
+
+
+def _boxes(data: memoryview, start: int, end: int) -> Iterator[Box]:
+    at = start
+    while at + 8 <= end:
+        size, name = struct.unpack_from(">I4s", data, at)
+        body = at + 8
+        if size == 1 and at + 16 <= end:
+            (size,) = struct.unpack_from(">Q", data, at + 8)
+            body = at + 16
+        elif size == 0:
+            size = end - at
+        if size < body - at or at + size > end:
+            return
+        yield Box(name, at, body, at + size)
+        at += size
+
+
+def _meta_body(data: memoryview, box: Box) -> int:
+    """ISO's has four bytes of version before its boxes, QuickTime's has not."""
+    plain = bytes(data[box.body + 4 : box.body + 8])
+    return box.body if plain in (b"hdlr", b"keys", b"mhdr") else min(box.body + 4, box.end)
+
+
+def _by_key(data: memoryview, start: int, end: int) -> list[Box]:
+    """QuickTime: "keys" lists names, "ilst" has a box for each that is named by its number."""
+    parts = {box.name: box for box in _boxes(data, start, end)}
+    keys, values = parts.get(b"keys"), parts.get(b"ilst")
+    if keys is None or values is None:
+        return []
+    names = _boxes(data, keys.body + 8, keys.end)  # a key looks like a box: size, "mdta", name
+    places = {
+        number
+        for number, key in zip(range(1, 4_096), names, strict=False)
+        if b"location" in bytes(data[key.body : min(key.end, key.body + 256)]).lower()
+    }
+    return [
+        box
+        for box, _ in zip(_boxes(data, values.body, values.end), range(4_096), strict=False)
+        if int.from_bytes(box.name, "big") in places
+    ]
+
+
+def _free(data: memoryview, box: Box) -> bool:
+    """Inside "ilst" the name is the key's number: 0 is no key's, and readers pass over it."""
+    number = int.from_bytes(box.name, "big")
+    data[box.at + 4 : box.at + 8] = bytes(4) if number < 4_096 else b"free"
+    data[box.body : box.end] = bytes(box.end - box.body)
+    return True
