@@ -34,6 +34,7 @@ END = r"$(?!\n)"
 # A file of ours by id and name, or a whole address: nothing that a browser would run.
 LINK = r"^(/m/[0-9A-Za-z_-]+/[!\x22$-.0->@-\[\]-~]+|https://[!-~]+)" + END
 TYPE = "^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+" + END
+Blur = Annotated[str, msgspec.Meta(max_length=BLUR_CHARS_MAX, pattern="^[!-~]*" + END)]
 THUMBNAIL_CHARS_MAX = (THUMBNAIL_BYTES_MAX + 2) // 3 * 4
 
 
@@ -54,9 +55,7 @@ class Media(msgspec.Struct, omit_defaults=True):
     height: Pixels | None = None
     duration: Annotated[float, msgspec.Meta(ge=0, le=360_000)] | None = None
     thumbnail: Annotated[str, msgspec.Meta(max_length=THUMBNAIL_CHARS_MAX)] | None = None
-    blur: (
-        Annotated[str, msgspec.Meta(max_length=BLUR_CHARS_MAX, pattern="^[!-~]*" + END)] | None
-    ) = None
+    blur: Blur | None = None
     __repr__ = discreet
 
 

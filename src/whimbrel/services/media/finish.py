@@ -13,7 +13,7 @@ from whimbrel.domain.errors import BadChecksum, Busy, TooBig, WrongOffset, Wrong
 from whimbrel.domain.media import Blobs, Facts, MediaSettings, Upload
 from whimbrel.services.media.clean import CLEANERS
 from whimbrel.services.media.jobs import Job, Seen
-from whimbrel.services.media.kinds import HEAD_BYTES, Kind, kind_of, served_as
+from whimbrel.services.media.kinds import HEAD_BYTES, MP4, Kind, kind_of, served_as
 from whimbrel.services.media.spool import Spool
 from whimbrel.services.media.workers import Workers
 
@@ -36,7 +36,7 @@ async def finished(
         raise BadChecksum
     kind = kind_of(await spool.run(lambda: _head(file)))
     seen = Seen()
-    if kind is not None and kind.format in CLEANERS:
+    if kind is not None and (kind.format in CLEANERS or kind is MP4):
         file, sha256 = await _cleaned(row, kind, file, sha256, spool, workers)
     if kind is not None:
         seen = await _seen(kind, file, settings, workers)
@@ -79,10 +79,12 @@ async def _cleaned(
     done = await workers.do(job)
     if done is None:
         raise Busy(retry_after_s=2)
+    if not done.trouble and not done.changed:
+        return file, sha256
     if not done.trouble:
         return into, await spool.sha256(into)
     await spool.run(lambda: into.unlink(missing_ok=True))
-    if row.type.startswith("image/") or done.trouble != "broken":
+    if row.type.startswith(("image/", "video/")) or done.trouble != "broken":
         raise WrongType
     return file, sha256  # something else that begins like a picture
 

@@ -33,7 +33,11 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Done(msgspec.Struct, frozen=True, omit_defaults=True):
-    """trouble: "" or broken, bomb, memory, or the name of what was raised."""
+    """trouble: "" or broken, bomb, memory, or the name of what was raised.
+
+    changed: there is a clean copy; False: nothing had to be taken out.
+    """
 
     trouble: str = ""
+    changed: bool = False
     seen: Seen = Seen()

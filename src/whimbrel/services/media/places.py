@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 BOXES_MAX = 100_000
+KEYS_MAX = 4_096
 _TELLS = frozenset((b"loci", b"\xa9xyz"))
 _HOLDS = frozenset((b"moov", b"udta", b"trak", b"meta"))
 
@@ -22,12 +23,16 @@ class Box(NamedTuple):
     end: int
 
 
-def take_out(data: memoryview) -> int:
-    """Change `data` in place; how many boxes told a place."""
-    return sum(1 for box in _telling(data) if _free(data, box))
+def take_out(data: memoryview, places: list[Box]) -> None:
+    """Change `data` in place. Inside "ilst" a name is the number of a key: 0 is no key's."""
+    for box in places:
+        number = int.from_bytes(box.name, "big")
+        data[box.at + 4 : box.at + 8] = bytes(4) if number < KEYS_MAX else b"free"
+        data[box.body : box.end] = bytes(box.end - box.body)
 
 
-def _telling(data: memoryview) -> list[Box]:
+def places_in(data: memoryview) -> list[Box]:
+    """The boxes that tell a place."""
     found: list[Box] = []
     waiting = [(0, len(data))]
     left = BOXES_MAX
@@ -79,19 +84,11 @@ def _by_key(data: memoryview, start: int, end: int) -> list[Box]:
     names = _boxes(data, keys.body + 8, keys.end)  # a key looks like a box: size, "mdta", name
     places = {
         number
-        for number, key in zip(range(1, 4_096), names, strict=False)
+        for number, key in zip(range(1, KEYS_MAX), names, strict=False)
         if b"location" in bytes(data[key.body : min(key.end, key.body + 256)]).lower()
     }
     return [
         box
-        for box, _ in zip(_boxes(data, values.body, values.end), range(4_096), strict=False)
+        for box, _ in zip(_boxes(data, values.body, values.end), range(KEYS_MAX), strict=False)
         if int.from_bytes(box.name, "big") in places
     ]
-
-
-def _free(data: memoryview, box: Box) -> bool:
-    """Inside "ilst" the name is the key's number: 0 is no key's, and readers pass over it."""
-    number = int.from_bytes(box.name, "big")
-    data[box.at + 4 : box.at + 8] = bytes(4) if number < 4_096 else b"free"
-    data[box.body : box.end] = bytes(box.end - box.body)
-    return True

@@ -8,17 +8,20 @@ or makes it fail costs a thumbnail and nothing else.
 import mmap
 import os
 import resource
+import shutil
 import sys
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from whimbrel.services.media.clean import Broken, clean
+from whimbrel.services.media.clean import CLEANERS, Broken, clean
 from whimbrel.services.media.jobs import Done, Job
 from whimbrel.services.media.look import Bomb, look
+from whimbrel.services.media.places import Box, places_in, take_out
 
 FILES_MAX = 32
+COPY_BYTES = 1_048_576
 
 
 def main(address_bytes_max: int, source: BinaryIO, into: BinaryIO) -> None:
@@ -50,10 +53,9 @@ def more_time(cpu_s: int) -> None:
 def work(job: Job) -> Done:
     try:
         if job.what == "clean":
-            _clean(job)
-            return Done()
+            return Done(changed=_clean(job))
         seen = look(Path(job.file), job.family, job.format, job.pixels_max, job.thumbnail_px)
-        return Done("", seen)
+        return Done(seen=seen)
     except Broken:
         return Done("broken")
     except Bomb:
@@ -64,19 +66,36 @@ def work(job: Job) -> Done:
         return Done(type(error).__name__)
 
 
-def _clean(job: Job) -> None:
+def _clean(job: Job) -> bool:
+    """Write a clean copy, durable; False if there is nothing to be taken out."""
     with (
         open(job.file, "rb") as source,
-        open(os.open(job.into, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b") as into,
         mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        memoryview(data) as view,
     ):
-        view = memoryview(data)
-        try:
-            clean(view, job.format, into)
-        finally:
-            view.release()
-        into.flush()
-        os.fsync(into.fileno())
+        places = places_in(view) if job.format not in CLEANERS else []
+        if job.format not in CLEANERS and not places:
+            return False
+        with open(_private(job.into), "w+b") as into:
+            if places:
+                _without(places, source, into)
+            else:
+                clean(view, job.format, into)
+            into.flush()
+            os.fsync(into.fileno())
+    return True
+
+
+def _without(places: list[Box], source: BinaryIO, into: BinaryIO) -> None:
+    shutil.copyfileobj(source, into, COPY_BYTES)
+    into.flush()
+    with mmap.mmap(into.fileno(), 0) as data, memoryview(data) as view:
+        take_out(view, places)
+        data.flush()
+
+
+def _private(file: str) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
 
 
 if __name__ == "__main__":
