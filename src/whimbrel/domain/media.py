@@ -196,8 +196,8 @@ class Blobs(Protocol):
         """Names that are not there are no error."""
         ...
 
-    async def names(self, after: str, limit: int) -> list[tuple[str, int]]:
-        """(name, seconds since 1970 of its last change), by name."""
+    def names(self, slice: int) -> AsyncIterator[list[tuple[str, int]]]:
+        """All of them, some at a time: (name, seconds since 1970 of its last change)."""
         ...
 
     async def direct(self, name: str, seconds: int) -> str:

@@ -72,18 +72,10 @@ class ObjectBlobs:
         for name in names:
             await self._delete(_path(name))
 
-    async def names(self, after: str, limit: int) -> list[tuple[str, int]]:
-        offset = _path(after) if after else None
-        found: list[tuple[str, int]] = []
+    async def names(self, slice: int) -> AsyncIterator[list[tuple[str, int]]]:
         with _named():
-            listing = obstore.list(self._store, FINISHED, offset=offset, chunk_size=limit)
-            async for each in listing:
-                found += [_line(meta) for meta in each]
-                if len(found) >= limit and self._store_is_sorted:
-                    break
-        return sorted(found)[:limit]
-
-    _store_is_sorted = True
+            async for some in obstore.list(self._store, FINISHED, chunk_size=slice):
+                yield [_line(meta) for meta in some]
 
     async def direct(self, name: str, seconds: int) -> str:
         if not self._direct:
@@ -117,8 +109,6 @@ class ObjectBlobs:
 
 class FolderBlobs(ObjectBlobs):
     """A folder: a finished file is moved into its place, not copied."""
-
-    _store_is_sorted = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -59,9 +59,7 @@ class Tidy:
         """Blobs without a row, and files of uploads that the ledger does not expect."""
         media, settings = self._media, self._media.settings
         oldest_s = media.now_us() // S_US - settings.orphan_s
-        after = ""
-        while names := await media.blobs.names(after, settings.slice):
-            after = names[-1][0]
+        async for names in media.blobs.names(settings.slice):
             old = [name for name, changed_s in names if changed_s < oldest_s and _is_ours(name)]
             known = await media.ledger.known([bytes.fromhex(name) for name in old])
             strangers = [name for name in old if bytes.fromhex(name) not in known]
