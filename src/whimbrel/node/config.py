@@ -16,8 +16,8 @@ import msgspec
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.discreet import discreet
 from whimbrel.domain.limits import Limits
-from whimbrel.edge.http.origin import normal_origin
 from whimbrel.domain.media import MediaSettings
+from whimbrel.edge.http.origin import normal_origin
 
 NUMBER_MAX = 10**12  # microseconds of so many seconds still fit a row's 64 bits
 
