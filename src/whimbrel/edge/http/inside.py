@@ -32,6 +32,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     connections_per_client_max: int = 100
     requests_per_s: float = 5.0  # per client, sustained
     requests_burst: int = 40
+    files_per_s: float = 200.0  # of the browser client: a visit is a dozen, from memory
+    files_burst: int = 800
     clients_max: int = 50_000  # clients whose rates are remembered
     page_max: int = 500  # rows of one listing
 
