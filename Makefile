@@ -22,7 +22,19 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 run: $(VENV)/.run
 	@$(BIN)/whimbrel serve $(ARGS)
 
-test: $(VENV)/.dev
+# What the tests of the browser client want besides: a browser and two checkers. What cannot be had
+# is said by the tests that are skipped for it.
+AXE := axe-core@4.14.1
+TSC := typescript@7.0.2
+$(VENV)/.web: $(VENV)/.dev
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+		echo "installing Chromium for the tests (once) ..."; \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
+	@command -v npm >/dev/null && npm install --prefix $(VENV)/web --no-save --no-package-lock \
+		--silent --no-fund --no-audit --ignore-scripts $(AXE) $(TSC) || true
+	@touch $@
+
+test: $(VENV)/.dev $(VENV)/.web
 	@$(BIN)/python -m pytest -q -n 2 -m "not soak" $(ARGS)
 
 check: $(VENV)/.dev

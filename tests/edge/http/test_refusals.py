@@ -131,11 +131,12 @@ async def test_a_device_name_with_control_characters_is_refused(world: SignUpWor
 
 
 async def test_every_answer_carries_the_security_headers(world: SignUpWorld) -> None:
-    for path in ("/about", "/health", "/nothing", "/openapi.json", "/admin/users"):
+    for path in ("/", "/about", "/health", "/nothing", "/openapi.json", "/admin/users"):
         await world.get(path)
         assert world.headers["X-Content-Type-Options"] == "nosniff"
         assert world.headers["Referrer-Policy"] == "no-referrer"
-        assert world.headers["Cache-Control"] == "no-store"
+        kept = "no-cache" if path == "/" else "no-store"  # the page is asked about by its tag
+        assert world.headers["Cache-Control"] == kept
         assert "default-src 'none'" in world.headers["Content-Security-Policy"]
         assert world.headers["Server"] == "whimbrel"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge.http.sign_up_world import SignUpWorld, running
+from whimbrel.edge.http.inside import HttpLimits
 from whimbrel.edge.http.web import KINDS, client
 from whimbrel.services.sms.console import ConsoleSender
 
@@ -90,3 +91,16 @@ async def test_the_pin_is_shown_to_this_machine_only_and_only_by_the_console_sen
         assert answer == {"pins": [{"number": "+4915112345678", "pin": "12345"}]}
         far = {"Host": "attacker.example"}
         assert (await world.get("/pins.json", headers=far))[0] == 404
+
+
+async def test_visits_do_not_use_up_what_sign_up_may_ask() -> None:
+    limits = HttpLimits(requests_burst=2, files_burst=100)
+    async with running(http=limits) as world:
+        for _ in range(6):
+            for name in client():
+                assert (await world.get(f"/app/{name}"))[0] == 200
+        assert (await world.get("/health"))[0] == 200
+        assert (await world.get("/health"))[0] == 200
+        assert (await world.get("/health"))[0] == 429
+        while (await world.get("/"))[0] == 200:  # these too have a bound
+            world.now_s += 0.0001

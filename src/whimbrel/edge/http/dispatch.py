@@ -34,6 +34,7 @@ from whimbrel.edge.http.openapi import document
 from whimbrel.edge.http.problems import WrongContentType, WrongMethod, response_for
 from whimbrel.edge.http.routes import ROUTES, Access, Route
 from whimbrel.edge.http.shapes import Shape
+from whimbrel.edge.http.web import is_file
 
 log = structlog.get_logger("whimbrel.http")
 
@@ -57,11 +58,20 @@ def make_app(inside: Inside, now_s: Callable[[], float] = time.monotonic) -> web
     """The application: every route of the table, and the document about them."""
     limits = inside.http
     buckets = Buckets(limits.requests_per_s, limits.requests_burst, limits.clients_max, now_s)
-    often = Buckets(
+    media = Buckets(
         limits.media_requests_per_s, limits.media_requests_burst, limits.clients_max, now_s
     )
+    files = Buckets(limits.files_per_s, limits.files_burst, limits.clients_max, now_s)
+
+    def bucket_of(request: web.Request) -> Buckets:
+        if is_file(request.path):
+            return files
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource is not None else ""
+        return media if path in OFTEN else buckets
+
     app = web.Application(
-        middlewares=[_front(inside, buckets, often)], client_max_size=limits.body_bytes_max
+        middlewares=[_front(inside, bucket_of)], client_max_size=limits.body_bytes_max
     )
     app.on_response_prepare.append(_set_headers)
     for route in ROUTES:
@@ -99,14 +109,12 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
 # ---- in front of every route ------------------------------------------------------------
 
 
-def _front(inside: Inside, buckets: Buckets, often: Buckets) -> Middleware:
+def _front(inside: Inside, bucket_of: Callable[[web.Request], Buckets]) -> Middleware:
     @web.middleware
     async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             if not _is_socket(request) and not is_admin(inside, request):
-                resource = request.match_info.route.resource
-                path = resource.canonical if resource is not None else ""
-                _take(inside, often if path in OFTEN else buckets, request)
+                _take(inside, bucket_of(request), request)
             return await handler(request)
         except web.HTTPException as error:
             return _of_aiohttp(error)

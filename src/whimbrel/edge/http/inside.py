@@ -35,6 +35,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     requests_burst: int = 40
     media_requests_per_s: float = 50.0  # the same for pieces of uploads and for files
     media_requests_burst: int = 500
+    files_per_s: float = 200.0  # of the browser client: a visit is a dozen, from memory
+    files_burst: int = 800
     clients_max: int = 50_000  # clients whose rates are remembered
     page_max: int = 500  # rows of one listing
 

@@ -31,6 +31,12 @@ POLICY = (
 PERMISSIONS = "camera=(), geolocation=(), payment=(), usb=(), microphone=(self)"
 
 
+def is_file(path: str) -> bool:
+    """True for what a visit of the page asks for. These have a rate limit of their own: with a
+    part of them refused the page stays blank, and many people may share an address."""
+    return path == "/" or path.startswith("/app/")
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     content: bytes
