@@ -39,6 +39,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.ready: dict[str, Any] = {}
         self.native_port = 0  # 0: any free one
+        self.http_port = 0
         self.start_s = 0.0
         self.command: tuple[str, ...] = COMMAND
 
@@ -68,7 +69,7 @@ class Server:
         config.write_text(
             'domain = "localhost"\n[listen]\nhost = "127.0.0.1"\n'
             f"native = {self.native_port}\n"
-            "native_plain = 0\nhttps = 0\nhttp = 0\n"
+            f"native_plain = 0\nhttps = 0\nhttp = {self.http_port}\n"
             '[log]\nlevel = "warning"\nformat = "json"\n' + self.limits
         )
         ready = self.folder / "ready.json"

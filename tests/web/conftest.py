@@ -47,7 +47,7 @@ def shared_server() -> Iterator[Server]:
 def own_server(tmp_path: Path) -> Iterator[Server]:
     """For tests that kill it."""
     with Server(tmp_path, limits=MANY) as server:
-        server.native_port = server.ready["native"]
+        server.native_port, server.http_port = server.ready["native"], server.ready["http"]
         yield server
 
 

@@ -4,7 +4,7 @@ import { Conversation } from "./conversation.js";
 import { ICONS, h, icon } from "./dom.js";
 import { DELIVERED, Engine, FAILED, QUEUED, SEEN } from "./engine.js";
 import { showSignup } from "./signup.js";
-import { address, country, errorText, initials, shown, tint, when } from "./words.js";
+import { address, country, errorText, initials, preview, shown, tint, when } from "./words.js";
 
 const profile = (new URLSearchParams(location.search).get("profile") || "").replace(/[^\w-]/g, "").slice(0, 20);
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
@@ -38,7 +38,7 @@ function row(chat) {
   const typing = engine.typing.has(chat.peer);
   const draft = chat.draft && chat.peer !== engine.open;
   const state = chat.lastState;
-  const name = state === FAILED ? "alert" : state === QUEUED ? "clock" : state >= DELIVERED ? "two" : "one";
+  const name = state === FAILED ? "alert" : state <= QUEUED ? "clock" : state >= DELIVERED ? "two" : "one";
   const sign = chat.lastMine && !draft && !typing ? icon(/** @type {any} */ (ICONS)[name]) : "";
   if (sign) sign.classList.add("mark", state === SEEN ? "seen" : state === FAILED ? "failed" : "plain");
   return h("li", {}, h("button", {
@@ -155,12 +155,15 @@ engine.addEventListener("line", (event) => conversation?.onLine(/** @type {Custo
 for (const name of ["typing", "presence", "blocked", "state"]) {
   engine.addEventListener(name, () => { conversation?.showStatus(); if (name === "typing") drawList(); });
 }
+engine.addEventListener("progress", (event) => conversation?.onProgress(/** @type {CustomEvent} */ (event).detail));
+engine.addEventListener("removed", (event) => conversation?.onRemoved(/** @type {CustomEvent} */ (event).detail));
+engine.addEventListener("notice", (event) => notice(/** @type {CustomEvent} */ (event).detail));
 engine.addEventListener("refused", (event) => notice(errorText(/** @type {CustomEvent} */ (event).detail.code)));
 engine.addEventListener("incoming", (event) => {
   const line = /** @type {CustomEvent} */ (event).detail;
   if (document.hasFocus() && line.peer === engine.open) return;
   if (typeof Notification !== "undefined" && Notification.permission === "granted") {
-    const shownNow = new Notification(shown(line.peer), { body: String(line.body?.text ?? ""), icon: "/app/bird.svg", tag: line.peer });
+    const shownNow = new Notification(shown(line.peer), { body: preview(line.body), icon: "/app/bird.svg", tag: line.peer });
     shownNow.onclick = () => { focus(); show(line.peer); };
   }
 });

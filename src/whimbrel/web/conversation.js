@@ -1,8 +1,10 @@
 // One conversation: lines by day, marks that change in place, the composer.
 
+import { Recorder, filesOf, lookBefore } from "./attach.js";
 import { ICONS, h, icon, linked } from "./dom.js";
 import { DELIVERED, FAILED, QUEUED, SEEN } from "./engine.js";
-import { clock, day, dayKey, initials, lastSeen, markText, shown, tint } from "./words.js";
+import { Viewer, fileBox, moveBar } from "./viewer.js";
+import { clock, day, dayKey, initials, lastSeen, markText, preview, shown, tint } from "./words.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("./store.js").Line} Line */
@@ -14,7 +16,7 @@ const TEXT_MAX = 10_000;
 
 /** @param {Line} line */
 function mark(line) {
-  const name = line.state === FAILED ? "alert" : line.state === QUEUED ? "clock" : line.state >= DELIVERED ? "two" : "one";
+  const name = line.state === FAILED ? "alert" : line.state <= QUEUED ? "clock" : line.state >= DELIVERED ? "two" : "one";
   const svg = icon(/** @type {any} */ (ICONS)[name], markText(line.state, line.code));
   svg.classList.add("mark", line.state === SEEN ? "seen" : line.state === FAILED ? "failed" : "plain");
   svg.setAttribute("role", "img");
@@ -31,6 +33,8 @@ export class Conversation {
     /** @type {Map<number, HTMLElement>} */ this.rows = new Map();
     this.all = false;
     this.lastTyped = 0;
+    /** @type {boolean | null} */ this.writes = null; // what the button beside the composer does
+    /** @type {Recorder | null} */ this.recorder = null;
     this.status = h("p", { class: "status" });
     this.list = h("ol", { class: "lines", role: "log", "aria-live": "polite", "aria-label": "Messages" });
     this.scroller = h("div", { class: "scroller", tabIndex: 0, onscroll: () => this.onScroll() }, this.list);
@@ -41,9 +45,24 @@ export class Conversation {
       oninput: () => this.onInput(), onkeydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
     });
     this.input.value = engine.chat(peer).draft;
-    const send = h("button", { class: "send", "aria-label": "Send", onclick: () => this.send() }, icon(ICONS.send));
+    this.button = h("button", { class: "send", onclick: () => (this.input.value.trim() ? this.send() : this.record()) });
+    const choose = h("input", { type: "file", multiple: true, hidden: true, onchange: () => {
+      this.look([...choose.files]);
+      choose.value = "";
+    } });
+    const attach = h("button", { class: "plain", "aria-label": "Attach files", title: "Attach files", onclick: () => choose.click() }, icon(ICONS.clip));
+    this.composer = h("footer", {}, choose, attach, this.input, this.button);
     this.menu = h("div", { class: "menu", hidden: true, role: "menu" });
-    this.node = h("section", { class: "conversation", "aria-label": `Conversation with ${shown(peer)}` },
+    this.node = h("section", {
+      class: "conversation", "aria-label": `Conversation with ${shown(peer)}`,
+      ondragover: (/** @type {DragEvent} */ event) => { event.preventDefault(); this.node.classList.add("over"); },
+      ondragleave: (/** @type {DragEvent} */ event) => { if (!this.node.contains(/** @type {Node} */ (event.relatedTarget))) this.node.classList.remove("over"); },
+      ondrop: (/** @type {DragEvent} */ event) => { event.preventDefault(); this.node.classList.remove("over"); this.look(filesOf(event.dataTransfer)); },
+      onpaste: (/** @type {ClipboardEvent} */ event) => {
+        const files = filesOf(event.clipboardData);
+        if (files.length) { event.preventDefault(); this.look(files); }
+      },
+    },
       h("header", {},
         h("button", { class: "plain back", "aria-label": "Back to all chats", onclick: leave }, icon(ICONS.back)),
         h("div", { class: `face ${tint(peer)}`, "aria-hidden": "true" }, initials(peer)),
@@ -51,7 +70,8 @@ export class Conversation {
         h("button", { class: "plain", "aria-label": "More", "aria-haspopup": "menu", onclick: () => this.toggleMenu() }, icon(ICONS.more)),
         this.menu),
       this.scroller, this.down, this.quote,
-      h("footer", {}, this.input, send));
+      this.composer);
+    this.showButton();
     this.showStatus();
   }
 
@@ -68,6 +88,7 @@ export class Conversation {
   close() {
     this.engine.keepDraft(this.peer, this.input.value);
     if (this.lastTyped) this.engine.tellTyping(this.peer, false);
+    this.recorder?.stop(false);
   }
 
   // ---- lines -----------------------------------------------------------------------------
@@ -89,7 +110,8 @@ export class Conversation {
   row(line, before) {
     const joined = before && before.mine === line.mine && line.at - before.at < GROUP_US && dayKey(before.at) === dayKey(line.at);
     const text = line.body && typeof line.body.text === "string" ? line.body.text : "";
-    const bubble = h("div", { class: "bubble" }, this.quoted(line), h("p", { dir: "auto" }, ...linked(text)),
+    const box = fileBox(this.engine, line, (each) => new Viewer(this.engine, [...this.lines.values()], each));
+    const bubble = h("div", { class: box ? "bubble with-file" : "bubble" }, this.quoted(line), box, (text || !box) && h("p", { dir: "auto" }, ...linked(text)),
       h("footer", {}, h("time", { datetime: new Date(line.at / 1000).toISOString() }, clock(line.at)), line.mine ? mark(line) : ""));
     if (line.state === FAILED) bubble.append(h("p", { class: "why" }, markText(line.state, line.code)));
     const row = h("li", {
@@ -110,7 +132,7 @@ export class Conversation {
     for (const other of this.lines.values()) {
       if (other.mine === own && other.device === device && other.c === c) {
         return h("blockquote", { onclick: () => this.rows.get(other.key || 0)?.scrollIntoView({ block: "center" }) },
-          h("cite", {}, own ? "You" : shown(this.peer)), String(other.body?.text ?? ""));
+          h("cite", {}, own ? "You" : shown(this.peer)), preview(other.body));
       }
     }
     return h("blockquote", {}, "an earlier message");
@@ -187,7 +209,42 @@ export class Conversation {
     this.draftTimer = setTimeout(() => this.engine.keepDraft(this.peer, this.input.value), 600);
   }
 
+  /** One button: a voice while nothing is written, else send. */
+  showButton() {
+    const writes = Boolean(this.input.value.trim());
+    if (this.writes === writes) return;
+    this.writes = writes;
+    this.button.replaceChildren(icon(writes ? ICONS.send : ICONS.voice));
+    this.button.setAttribute("aria-label", writes ? "Send" : "Record a voice message");
+  }
+
+  /** @param {File[]} files */
+  look(files) {
+    if (files.length) lookBefore(files, (file, caption) => this.engine.sendFile(this.peer, file, caption));
+  }
+
+  record() {
+    this.recorder = new Recorder((file, seconds) => this.engine.sendFile(this.peer, file, "", seconds), () => {
+      this.recorder?.node.replaceWith(this.composer);
+      this.recorder = null;
+    }, (text) => this.engine.tell("notice", text));
+    this.composer.replaceWith(this.recorder.node);
+    this.recorder.start();
+  }
+
+  /** @param {Line} line */
+  onProgress(line) {
+    const row = this.rows.get(line.key || 0);
+    if (row) moveBar(row, this.engine.uploads.progress.get(line.key || 0) || 0);
+  }
+
+  /** @param {Line} line */
+  onRemoved(line) {
+    if (this.lines.delete(line.key || 0)) this.draw();
+  }
+
   grow() {
+    this.showButton();
     this.input.style.height = "auto";
     this.input.style.height = `${Math.min(this.input.scrollHeight, 160)}px`;
   }
@@ -225,7 +282,7 @@ export class Conversation {
     this.quote.hidden = !this.reply;
     if (!this.reply) return;
     this.quote.replaceChildren(
-      h("div", {}, h("cite", {}, this.reply.mine ? "You" : shown(this.peer)), String(this.reply.body?.text ?? "")),
+      h("div", {}, h("cite", {}, this.reply.mine ? "You" : shown(this.peer)), preview(this.reply.body)),
       h("button", { class: "plain", "aria-label": "No reply", onclick: () => this.answer(null) }, icon(ICONS.close)));
     this.input.focus();
   }
@@ -236,11 +293,13 @@ export class Conversation {
   actions(event, line) {
     if (getSelection()?.toString()) return;
     event.preventDefault();
-    this.showMenu([
-      ["Reply", () => this.answer(line)],
-      ["Copy", () => navigator.clipboard?.writeText(String(line.body?.text ?? ""))],
-      ["Delete on this device", () => this.remove(line)],
-    ]);
+    /** @type {Array<[string, () => void]>} */
+    const entries = [];
+    if (line.c) entries.push(["Reply", () => this.answer(line)]);
+    if (line.state === FAILED) entries.push(["Send again", () => this.engine.sendAgain(line)]);
+    if (line.body?.text) entries.push(["Copy", () => navigator.clipboard?.writeText(String(line.body.text))]);
+    entries.push(["Delete on this device", () => this.remove(line)]);
+    this.showMenu(entries);
   }
 
   toggleMenu() {
@@ -264,6 +323,7 @@ export class Conversation {
 
   /** @param {Line} line */
   async remove(line) {
+    if (line.state < QUEUED) return this.engine.cancelUpload(line);
     await this.engine.remove(line);
     this.lines.delete(line.key || 0);
     this.draw();

@@ -2,15 +2,17 @@
 // docs/protocol.md section 4; the numbers in the comments are its paragraphs. Law: an item is
 // on disk before it is shown, and shown before it is confirmed.
 
+import { Uploads, facts } from "./media.js";
 import * as p from "./protocol.js";
 import { Store } from "./store.js";
+import { preview } from "./words.js";
 
 /** @typedef {import("./store.js").Line} Line */
 /** @typedef {import("./store.js").Chat} Chat */
 /** @typedef {import("./store.js").Change} Change */
 /** @typedef {{address: string, device: number, key: string}} Account */
 
-export const QUEUED = 0, ON_SERVER = 1, DELIVERED = 2, SEEN = 3, FAILED = 9;
+export const UPLOADING = -1, QUEUED = 0, ON_SERVER = 1, DELIVERED = 2, SEEN = 3, FAILED = 9;
 const SILENCE_MS = 90_000;
 const TYPING_MS = 6_000;
 
@@ -19,6 +21,7 @@ export class Engine extends EventTarget {
   constructor(profile) {
     super();
     this.store = new Store(profile);
+    this.uploads = new Uploads(this);
     /** @type {Account | null} */ this.account = null;
     /** @type {Map<string, Chat>} */ this.chats = new Map();
     /** @type {Map<string, number>} */ this.shown = new Map();
@@ -58,6 +61,7 @@ export class Engine extends EventTarget {
     if (this.account) {
       this.outbox = await this.store.own(this.account.device, false);
       this.connect();
+      this.resumeUploads();
     }
     addEventListener("online", () => this.soon(0));
     addEventListener("visibilitychange", () => this.onFocus());
@@ -89,6 +93,7 @@ export class Engine extends EventTarget {
       { table: "fact", key: "c", value: 0 },
     ]);
     this.connect();
+    this.resumeUploads();
   }
 
   async logout() {
@@ -149,6 +154,7 @@ export class Engine extends EventTarget {
   /** @param {string} reason */
   stop(reason) {
     this.ended = true;
+    this.uploads.stop();
     this.setState("ended", reason);
     this.socket?.close();
     this.socket = null;
@@ -242,6 +248,93 @@ export class Engine extends EventTarget {
     this.pump();
   }
 
+  /** A message that will carry a file; it gets its number when the file has arrived.
+   * @param {string} peer @param {File} file @param {string} caption @param {number} [seconds] */
+  async sendFile(peer, file, caption, seconds) {
+    const account = /** @type {Account} */ (this.account);
+    const key = ++this.nextKey;
+    const media = await facts(file, seconds);
+    /** @type {Line} */
+    const line = {
+      key, peer, mine: true, device: account.device, c: 0, id: 0, at: Date.now() * 1000,
+      body: caption ? { text: caption, media } : { media }, state: UPLOADING, code: "",
+    };
+    const chat = this.chat(peer);
+    this.mention(chat, line);
+    await this.write([
+      { table: "file", key, value: file }, { table: "line", value: line }, { table: "chat", value: chat },
+    ]);
+    this.uploads.look(key, file);
+    this.tell("line", line);
+    this.tell("chats");
+    this.uploads.begin(line, file);
+  }
+
+  /** The file is there: now it is a message like any other. @param {Line} line @param {any} media */
+  async uploaded(line, media) {
+    line.body = { ...line.body, media };
+    line.c = ++this.nextC;
+    line.device = /** @type {Account} */ (this.account).device;
+    line.state = QUEUED;
+    delete line.upload;
+    delete line.piece;
+    await this.changed(line, [
+      { table: "fact", key: "c", value: this.nextC }, { table: "file", key: line.key, remove: true },
+    ]);
+    this.outbox.push(line);
+    this.pump();
+  }
+
+  async resumeUploads() {
+    const lines = await this.store.uploading();
+    this.uploads.resume(lines.filter((line) => line.state === UPLOADING));
+  }
+
+  /** @param {Line} line */
+  async cancelUpload(line) {
+    this.uploads.cancel(line);
+    await this.remove(line);
+    this.tell("removed", line);
+  }
+
+  /** Once more, what was refused: as a new message. @param {Line} line */
+  async sendAgain(line) {
+    if (!line.c && line.body?.media && !line.body.media.link) return this.uploads.again(line);
+    await this.remove(line);
+    this.tell("removed", line);
+    return this.send(line.peer, line.body);
+  }
+
+  /** A line of ours is not what it was. @param {Line} line @param {Change[]} [also] */
+  async changed(line, also = []) {
+    const chat = this.chat(line.peer);
+    if (chat.lastKey === line.key) chat.lastState = line.state;
+    await this.write([{ table: "line", value: line }, { table: "chat", value: chat }, ...also]);
+    this.tell("line", line);
+    this.tell("chats");
+  }
+
+  /** RFC 7617, for what is asked by HTTP. */
+  proof() {
+    const { address, device, key } = /** @type {Account} */ (this.account);
+    return `Basic ${btoa(`${address}/${device}:${key}`)}`;
+  }
+
+  /** Until so much time has passed, or we are online again. @param {number} ms @param {AbortSignal} signal */
+  pause(ms, signal) {
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.removeEventListener("state", online);
+        resolve(null);
+      };
+      const online = () => { if (this.state === "online") end(); };
+      const timer = setTimeout(end, ms);
+      this.addEventListener("state", online);
+      signal.addEventListener("abort", end, { once: true });
+    });
+  }
+
   /** Submit what the window allows (4.2). */
   pump() {
     while (this.welcomed && !this.stalled && this.sent < this.outbox.length && this.sent < this.window) {
@@ -306,7 +399,7 @@ export class Engine extends EventTarget {
 
   /** @param {Line} line */
   async remove(line) {
-    await this.write([{ table: "line", key: line.key, remove: true }]);
+    await this.write([{ table: "line", key: line.key, remove: true }, { table: "file", key: line.key, remove: true }]);
     const chat = this.chat(line.peer);
     if (chat.lastKey === line.key) {
       const [before] = (await this.store.lines(line.peer, Infinity, 1)).slice(-1);
@@ -333,7 +426,7 @@ export class Engine extends EventTarget {
   /** The list shows the newest line. @param {Chat} chat @param {Line} line */
   mention(chat, line) {
     chat.at = line.at;
-    chat.last = line.body ? String(line.body.text ?? "") : "";
+    chat.last = preview(line.body);
     chat.lastMine = line.mine;
     chat.lastState = line.state;
     chat.lastKey = line.key || 0;
@@ -480,7 +573,7 @@ class Batch {
     chat.seen = Math.max(chat.seen, id);
     e.mention(chat, line);
     this.add(chat, line);
-    this.later.push(() => e.typing.delete(sender));
+    this.later.push(() => { if (e.typing.delete(sender)) e.tell("typing", sender); });
   }
 
   /** What another device of ours has sent. @param {string} peer @param {number} id

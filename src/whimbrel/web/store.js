@@ -2,7 +2,7 @@
 // all conversations, what is shown, and the numbers of the protocol (docs/protocol.md 4.12).
 
 /** @typedef {{key?: number, peer: string, mine: boolean, device: number, c: number, id: number,
- *   at: number, body: any, state: number, code: string}} Line */
+ *   at: number, body: any, state: number, code: string, upload?: string, piece?: number}} Line */
 /** @typedef {{peer: string, unread: number, at: number, last: string, lastMine: boolean,
  *   lastState: number, lastKey: number, draft: string, delivered: number, read: number,
  *   seen: number, told: number, blocked: boolean}} Chat */
@@ -25,9 +25,11 @@ export class Store {
   }
 
   async open() {
-    const request = indexedDB.open(this.name, 1);
-    request.onupgradeneeded = () => {
+    const request = indexedDB.open(this.name, 2);
+    request.onupgradeneeded = (event) => {
       const db = request.result;
+      if (event.oldVersion < 2) db.createObjectStore("file"); // by the key of its line
+      if (event.oldVersion >= 1) return;
       db.createObjectStore("fact");
       db.createObjectStore("chat", { keyPath: "peer" });
       db.createObjectStore("shown");
@@ -70,6 +72,19 @@ export class Store {
       };
     });
     return lines.sort((a, b) => a.c - b.c);
+  }
+
+  /** A file that is still on its way up. @param {number} key @returns {Promise<Blob | undefined>} */
+  file(key) {
+    return done(this.db.transaction("file").objectStore("file").get(key));
+  }
+
+  /** Lines whose files have not arrived. @returns {Promise<Line[]>} */
+  async uploading() {
+    const all = this.db.transaction(["file", "line"]);
+    const keys = await done(all.objectStore("file").getAllKeys());
+    const lines = await Promise.all(keys.map((key) => done(all.objectStore("line").get(key))));
+    return lines.filter(Boolean);
   }
 
   /** Lines of one conversation, oldest first. @param {string} peer @param {number} before

@@ -1,6 +1,7 @@
 // What people read: errors by their code, times, numbers, marks.
 
-import { DELIVERED, FAILED, ON_SERVER, QUEUED, SEEN } from "./engine.js";
+import { DELIVERED, FAILED, ON_SERVER, QUEUED, SEEN, UPLOADING } from "./engine.js";
+import { family } from "./media.js";
 
 /** @type {Record<string, string>} */
 const ERRORS = {
@@ -17,6 +18,12 @@ const ERRORS = {
   "try-again": "The server is not ready. Try again in a moment.",
   "pin-wrong": "This PIN is not right, or it has expired.",
   "bad-number": "This is not a telephone number that can receive a PIN.",
+  "too-big": "This file is too big for this server.",
+  "wrong-type": "This kind of file is not taken here, or it is damaged.",
+  "quota-exceeded": "You have sent as much as you may for now.",
+  "bad-checksum": "The file was damaged on its way.",
+  "no-space": "The server has no room for files at the moment.",
+  "not-authorized": "This browser is signed out.",
   internal: "Something went wrong on the server.",
 };
 
@@ -26,6 +33,7 @@ export const errorText = (code) => ERRORS[code] || `It was refused (${code}).`;
 /** @param {number} state @param {string} code */
 export function markText(state, code) {
   switch (state) {
+    case UPLOADING: return "sending the file";
     case QUEUED: return "waiting to be sent";
     case ON_SERVER: return "on the server";
     case DELIVERED: return "delivered";
@@ -33,6 +41,27 @@ export function markText(state, code) {
     case FAILED: return `not delivered: ${errorText(code)}`;
   }
   return "";
+}
+
+/** A message in one line. @param {any} body */
+export function preview(body) {
+  if (body?.text) return String(body.text);
+  if (!body?.media) return "";
+  const kind = family(body.media);
+  return kind === "photo" ? "Photo" : kind === "film" ? "Video" : kind === "sound" ? "Voice message" : String(body.media.name || "File");
+}
+
+/** @param {number} count */
+export function bytes(count) {
+  if (!(count >= 0)) return "";
+  if (count < 1_000) return `${count} bytes`;
+  return count < 1_000_000 ? `${Math.round(count / 1_000)} KB` : `${(count / 1_000_000).toFixed(1)} MB`;
+}
+
+/** 75 is 1:15. @param {number} count */
+export function seconds(count) {
+  const whole = Math.max(0, Math.round(count) || 0);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
 /** @param {number} us */

@@ -47,12 +47,18 @@ def pixels(data: bytes) -> bytes:
         return image.tobytes()
 
 
-def video(folder: Path, size: tuple[int, int] = (160, 120), frames: int = 12) -> bytes:
-    """One second and a bit of MPEG-4, blue."""
-    file = folder / "made.mp4"
+def video(
+    folder: Path,
+    size: tuple[int, int] = (160, 120),
+    frames: int = 12,
+    format: str = "mp4",
+    codec: str = "mpeg4",
+) -> bytes:
+    """One second and a bit, blue."""
+    file = folder / f"made.{format}"
     from_image: Any = av.VideoFrame.from_image
-    with av.open(str(file), "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=10)
+    with av.open(str(file), "w", format=format) as container:
+        stream: Any = container.add_stream(codec, rate=10)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for number in range(frames):
