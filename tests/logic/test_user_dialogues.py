@@ -336,6 +336,46 @@ def test_presence_is_shown_to_those_one_has_written_to(world: World) -> None:
     assert [p.online for p in alice.of(a.PresenceShown)] == [True, False]
 
 
+def test_who_hides_is_away_to_those_who_watch_and_sees_nobody_else(world: World) -> None:
+    alice, bob = world.phone("alice"), world.phone("bob")
+    alice.say("bob", "hi")
+    bob.say("alice", "hello")
+    watch = m.Watch(alice.device, alice.session, "bob", account_number("bob"))
+    alice.tell(watch)
+    world.run()
+    assert [p.online for p in alice.of(a.PresenceShown)] == [True]
+    bob.tell(m.Hide(bob.device, bob.session, True))
+    world.run()
+    assert bob.of(a.HideDone) == [a.HideDone(True)]
+    assert alice.of(a.PresenceShown)[1:] == [a.PresenceShown("bob", False, 0)]
+    alice.tell(watch)
+    bob.tell(m.Watch(bob.device, bob.session, "alice", account_number("alice")))
+    bob.disconnect()
+    world.run()
+    assert len(alice.of(a.PresenceShown)) == 2
+    assert bob.of(a.PresenceShown) == []
+
+
+def test_hiding_lasts_and_every_device_hears_of_it_until_it_ends(world: World) -> None:
+    alice, bob = world.phone("alice"), world.phone("bob")
+    alice.say("bob", "hi")
+    bob.say("alice", "hello")
+    bob.tell(m.Hide(bob.device, bob.session, True))
+    world.run()
+    bob.disconnect()
+    world.boot()
+    bob.heard.clear()
+    bob.connect()
+    world.run()
+    assert bob.of(a.HideDone) == [a.HideDone(True)]
+    bob.tell(m.Hide(bob.device, bob.session, False))
+    alice.connect()
+    alice.tell(m.Watch(alice.device, alice.session, "bob", account_number("bob")))
+    world.run()
+    assert bob.of(a.HideDone) == [a.HideDone(True), a.HideDone(False)]
+    assert [p.online for p in alice.of(a.PresenceShown)][-1:] == [True]
+
+
 def test_a_deleted_account_is_unknown_and_its_numbers_are_never_given_twice(
     world: World,
 ) -> None:

@@ -91,7 +91,8 @@ class Client:
         self._local_key = 0  # the last one given
         self._room: deque[asyncio.Future[None]] = deque()  # sends that wait for the window
         self._asked: dict[str, deque[asyncio.Future[Any]]] = {"block": deque(), "link": deque()}
-        self._asked["unlink"] = deque()
+        self._asked["unlink"], self._asked["hide"] = deque(), deque()
+        self.hidden = False  # whether this account hides when it is online
         self._reads: dict[str, int] = {}  # read marks the server has not acknowledged
         self._reads_due: set[str] = set()  # of these, not sent on this connection
         self._watched: dict[str, float] = {}  # peer -> loop time of the last watch
@@ -270,6 +271,10 @@ class Client:
     async def block(self, peer: str, on: bool) -> None:
         """Refuse (or accept again) what `peer` sends."""
         await self._ask("block", wire.Block(peer, on))
+
+    async def hide(self, on: bool) -> None:
+        """Show nobody (or everybody again) when this account is online and was last seen."""
+        await self._ask("hide", wire.Hide(on))
 
     async def link(self, name: str) -> tuple[int, str]:
         """A further device of this account: its number and its key, shown once."""
@@ -468,6 +473,10 @@ class Client:
     def _on_block(self, m: wire.Block) -> None:
         self._answer("block", m)
 
+    def _on_hide(self, m: wire.Hide) -> None:
+        self.hidden = m.on
+        self._answer("hide", m)
+
     def _on_linked(self, m: wire.Linked) -> None:
         self._answer("link", m)
 
@@ -533,6 +542,7 @@ _ON: dict[type, Callable[[Client, Any], None]] = {
     wire.Typing: Client._on_typing,
     wire.Presence: Client._on_presence,
     wire.Block: Client._on_block,
+    wire.Hide: Client._on_hide,
     wire.Ping: Client._on_ping,
     wire.Linked: Client._on_linked,
     wire.Unlink: Client._on_unlink,

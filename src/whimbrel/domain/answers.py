@@ -93,6 +93,10 @@ class BlockDone(ToSession, frozen=True):
     on: bool
 
 
+class HideDone(ToSession, frozen=True):
+    on: bool
+
+
 class LinkDone(ToSession, frozen=True):
     tag: int
     device: int  # 0: refused

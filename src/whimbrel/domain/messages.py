@@ -124,6 +124,15 @@ class Block(ToActor, frozen=True):
     on: bool
 
 
+class Hide(ToActor, frozen=True):
+    """Show nobody when this account is there, or show it again."""
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    on: bool
+
+
 class Link(ToActor, frozen=True):
     """Give the account a further device with this key."""
 
@@ -142,7 +151,7 @@ class Unlink(ToActor, frozen=True):
     gone: int
 
 
-FromSession = Submit | Confirm | MarkRead | Typing | Watch | Block | Link | Unlink | Rewind
+FromSession = Submit | Confirm | MarkRead | Typing | Watch | Block | Hide | Link | Unlink | Rewind
 
 
 # ---- from other users' actors ----------------------------------------------------------

@@ -38,6 +38,7 @@ class AccountRow(Row, frozen=True):
     contacts_hour: int  # hour (us // 3.6e9) that contacts_used counts
     contacts_used: int
     deleted: bool = False  # a tombstone keeps the numbers
+    hidden: bool = False  # shows nobody when it is there
 
 
 class DeviceRow(Row, frozen=True):

@@ -178,6 +178,7 @@ class User:
         "devices",
         "exists",
         "forgot",
+        "hidden",
         "last_device",
         "last_id",
         "last_seen_us",
@@ -206,6 +207,7 @@ class User:
         self.last_seen_us = 0
         self.contacts_hour = 0
         self.contacts_used = 0
+        self.hidden = False  # shows nobody when it is there
         self.devices: dict[int, Device] = {}
         self.pairs: dict[int, Pair] = {}
         self.forgot = False  # whether a pair was dropped from here since the actor woke

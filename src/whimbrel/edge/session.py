@@ -335,6 +335,10 @@ class Session:
         to, peer = self._peer(block.peer)
         self._tell(m.Block(self._device, self.number, to, peer, block.on))
 
+    def on_hide(self, hide: wire.Hide) -> None:
+        self._must_be_welcomed()
+        self._tell(m.Hide(self._device, self.number, hide.on))
+
     def on_link(self, link: wire.Link) -> None:
         """The edge draws the key (chance is an argument of rules); its hash goes in."""
         self._must_be_welcomed()
@@ -621,6 +625,7 @@ _HANDLERS: dict[type, Callable[[Session, Any], None]] = {
     wire.Typing: Session.on_typing,
     wire.Watch: Session.on_watch,
     wire.Block: Session.on_block,
+    wire.Hide: Session.on_hide,
     wire.Link: Session.on_link,
     wire.Unlink: Session.on_unlink,
     wire.Ping: Session.on_ping,

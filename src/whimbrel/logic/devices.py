@@ -8,6 +8,7 @@ from hmac import compare_digest
 
 from whimbrel.domain.answers import (
     Gone,
+    HideDone,
     LinkDone,
     Proven,
     Registered,
@@ -81,6 +82,8 @@ def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
             ),
         )
     )
+    if user.hidden:
+        effects.append(Push(m.session, HideDone(True)))
     effects += pump(user, att, turn)
     if not was_online:
         tell_watchers(user, turn, effects)

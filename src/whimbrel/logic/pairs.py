@@ -105,6 +105,7 @@ def account_row(user: User) -> AccountRow:
         user.contacts_hour,
         user.contacts_used,
         user.deleted,
+        user.hidden,
     )
 
 

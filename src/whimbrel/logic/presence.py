@@ -1,14 +1,16 @@
 """Presence, typing, blocking: what people see of each other beside messages.
 
 Typing and presence are ephemeral: never stored, lost without harm. Policy: someone sees
-your presence only if you have written to them and have not blocked them; otherwise they
-hear nothing at all, which also tells nothing about who exists.
+your presence only if you have written to them, have not blocked them and do not hide it;
+otherwise they hear nothing at all, which also tells nothing about who exists. Who hides sees
+nobody else either.
 """
 
-from whimbrel.domain.answers import BlockDone, Gone, PresenceShown, TypingShown
+from whimbrel.domain.answers import BlockDone, Gone, HideDone, PresenceShown, TypingShown
 from whimbrel.domain.effects import Effect, Push, Tell
 from whimbrel.domain.messages import (
     Block,
+    Hide,
     PeerPresence,
     PeerTyping,
     PeerWatch,
@@ -17,7 +19,7 @@ from whimbrel.domain.messages import (
 )
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import User
-from whimbrel.logic.pairs import pair_of, pair_row, push_all
+from whimbrel.logic.pairs import account_row, pair_of, pair_row, push_all
 
 
 def on_typing(user: User, m: Typing, turn: Turn) -> list[Effect]:
@@ -36,13 +38,13 @@ def on_peer_typing(user: User, m: PeerTyping, turn: Turn) -> list[Effect]:
 
 
 def on_watch(user: User, m: Watch, turn: Turn) -> list[Effect]:
-    if m.device not in user.attached:
+    if m.device not in user.attached or user.hidden:
         return []
     return [Tell(m.peer, PeerWatch(user.number, user.address))]
 
 
 def on_peer_watch(user: User, m: PeerWatch, turn: Turn) -> list[Effect]:
-    if not user.exists:
+    if not user.exists or user.hidden:
         return []
     pair = pair_of(user, m.peer)
     if pair.blocked or not pair.wrote:
@@ -73,6 +75,20 @@ def tell_watchers(user: User, turn: Turn, effects: list[Effect]) -> None:
 
 def on_peer_presence(user: User, m: PeerPresence, turn: Turn) -> list[Effect]:
     return push_all(user, PresenceShown(m.address, m.online, m.last_seen_us))
+
+
+def on_hide(user: User, m: Hide, turn: Turn) -> list[Effect]:
+    """Those who watch hear the last of it: away, and nothing of when."""
+    if m.device not in user.devices:
+        return [Push(m.session, Gone("replaced"))]
+    effects: list[Effect] = []
+    if m.on and not user.hidden:
+        _forget_watchers(user, turn)
+        away = PeerPresence(user.number, user.address, False, 0)
+        effects += [Tell(peer, away) for peer in user.watchers]
+        user.watchers.clear()
+    user.hidden = m.on
+    return [account_row(user), *push_all(user, HideDone(m.on)), *effects]
 
 
 def on_block(user: User, m: Block, turn: Turn) -> list[Effect]:

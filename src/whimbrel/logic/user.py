@@ -20,6 +20,7 @@ from whimbrel.domain.messages import (
     ExpireInbox,
     ForgetLedger,
     Hello,
+    Hide,
     InboxRead,
     Inspect,
     Link,
@@ -58,6 +59,7 @@ from whimbrel.logic.devices import (
 from whimbrel.logic.pairs import fill_pair, wake_by
 from whimbrel.logic.presence import (
     on_block,
+    on_hide,
     on_peer_presence,
     on_peer_typing,
     on_peer_watch,
@@ -162,6 +164,7 @@ def fill(user: User, rows: object) -> None:
     user.last_seen_us = account.last_seen_us
     user.contacts_hour = account.contacts_hour
     user.contacts_used = account.contacts_used
+    user.hidden = account.hidden
     user.last_id = account.last_id
     for row in rows.devices:
         device = user.devices[row.device] = Device.of(row)
@@ -231,6 +234,7 @@ HANDLERS = {
     Link: on_link,
     Unlink: on_unlink,
     Block: on_block,
+    Hide: on_hide,
     Typing: on_typing,
     PeerTyping: on_peer_typing,
     Watch: on_watch,

@@ -26,6 +26,7 @@ FROM_DEVICE: tuple[wire.Wire, ...] = (
     wire.Link("tablet"),
     wire.Unlink(2),
     wire.Bye(),
+    wire.Hide(True),
 )
 TO_DEVICE: tuple[wire.Wire, ...] = (
     wire.Welcome(ALICE, 1, 1, 6, 41, 43, ID, 65_536, 64, 60),
@@ -41,6 +42,7 @@ TO_DEVICE: tuple[wire.Wire, ...] = (
     wire.Typing(BOB, True),
     wire.Presence(BOB, False, ID),
     wire.Block(BOB, True),
+    wire.Hide(True),
     wire.Ping(60),
     wire.Pong(3),
     wire.Linked(3, KEY),

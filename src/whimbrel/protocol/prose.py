@@ -193,6 +193,10 @@ least one has written to the other. Watch asks for a peer's presence for five mi
 while you need it. You see the presence only of people who have written to you and have not blocked
 you; otherwise there is no answer, also for addresses that do not exist.
 
+Hide(on) makes that nobody sees when you are online or were last seen, and you see it of nobody
+else. It holds for the account and lasts: all its devices hear it at once, and after each Welcome
+while it is on.
+
 ### 4.11 Silence and the end
 
 Either side may send Ping; the other answers Pong with the same number. The server pings after

@@ -61,6 +61,7 @@ ANSWERS: dict[type, Callable[[Any], wire.Wire]] = {
     a.TypingShown: lambda t: wire.Typing(t.address, t.on),
     a.PresenceShown: lambda p: wire.Presence(p.address, p.online, p.last_seen_us),
     a.BlockDone: lambda b: wire.Block(b.address, b.on),
+    a.HideDone: lambda h: wire.Hide(h.on),
     a.CommandRefused: lambda r: wire.Error(r.code, r.about, False, r.retry_after_s),
     a.UnlinkDone: lambda u: wire.Error(u.code, "unlink") if u.code else wire.Unlink(u.device),
 }

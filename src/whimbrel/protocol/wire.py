@@ -160,6 +160,15 @@ class Bye(Wire, frozen=True, tag=11):
     """The device leaves; the server closes."""
 
 
+class Hide(Wire, frozen=True, tag=12):
+    """Hide (on) or show again when this account is online and was last seen; who hides sees it of
+    nobody else either. Answered by the same to all devices, which also hear it after Welcome if
+    it is on.
+    """
+
+    on: bool
+
+
 # ---- server -> device: 32 .. 63 ---------------------------------------------------------
 
 
@@ -313,7 +322,19 @@ class Error(Wire, frozen=True, tag=48):
 
 
 FromDevice = (
-    Hello | Submit | Confirm | Read | Typing | Watch | Block | Ping | Pong | Link | Unlink | Bye
+    Hello
+    | Submit
+    | Confirm
+    | Read
+    | Typing
+    | Watch
+    | Block
+    | Hide
+    | Ping
+    | Pong
+    | Link
+    | Unlink
+    | Bye
 )
 ToDevice = (
     Welcome
@@ -329,6 +350,7 @@ ToDevice = (
     | Typing
     | Presence
     | Block
+    | Hide
     | Ping
     | Pong
     | Linked

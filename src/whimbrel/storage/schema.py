@@ -86,7 +86,9 @@ CREATE TABLE dead_letter(
 CREATE TABLE probe(one INTEGER PRIMARY KEY CHECK (one = 1), filler BLOB NOT NULL);
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+_HIDDEN = "ALTER TABLE account ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;"
+
+STEPS: tuple[str, ...] = (_FIRST, _HIDDEN)
 
 
 def schema_of(db: apsw.Connection, name: str) -> int:

@@ -47,6 +47,7 @@ class SqliteLedger:
     """domain.media.Ledger. Raises Unready at construction if the file cannot be used."""
 
     def __init__(self, file: Path) -> None:
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, "media-ledger")
         try:
             self._db = self._thread.submit(_opened, file).result()
@@ -149,6 +150,10 @@ class SqliteLedger:
         return len(rows)
 
     async def close(self) -> None:
+        """Also twice."""
+        if self._closed:
+            return
+        self._closed = True
         await self._in_thread(self._db.close)
         self._thread.shutdown()
 

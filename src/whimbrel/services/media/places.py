@@ -8,7 +8,9 @@ cannot be followed is left alone.
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+
+from whimbrel.domain.discreet import discreet
 
 BOXES_MAX = 100_000
 KEYS_MAX = 4_096
@@ -16,11 +18,13 @@ _TELLS = frozenset((b"loci", b"\xa9xyz"))
 _HOLDS = frozenset((b"moov", b"udta", b"trak", b"meta"))
 
 
-class Box(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Box:
     name: bytes
     at: int  # of its head
-    body: int
+    inner: int  # where what it holds begins
     end: int
+    __repr__ = discreet
 
 
 def take_out(data: memoryview, places: list[Box]) -> None:
@@ -28,7 +32,7 @@ def take_out(data: memoryview, places: list[Box]) -> None:
     for box in places:
         number = int.from_bytes(box.name, "big")
         data[box.at + 4 : box.at + 8] = bytes(4) if number < KEYS_MAX else b"free"
-        data[box.body : box.end] = bytes(box.end - box.body)
+        data[box.inner : box.end] = bytes(box.end - box.inner)
 
 
 def places_in(data: memoryview) -> list[Box]:
@@ -45,7 +49,7 @@ def places_in(data: memoryview) -> list[Box]:
             if box.name in _TELLS:
                 found.append(box)
             elif box.name in _HOLDS:
-                body = box.body
+                body = box.inner
                 if box.name == b"meta":
                     body = _meta_body(data, box)
                     found += _by_key(data, body, box.end)
@@ -71,8 +75,8 @@ def _boxes(data: memoryview, start: int, end: int) -> Iterator[Box]:
 
 def _meta_body(data: memoryview, box: Box) -> int:
     """ISO's has four bytes of version before its boxes, QuickTime's has not."""
-    plain = bytes(data[box.body + 4 : box.body + 8])
-    return box.body if plain in (b"hdlr", b"keys", b"mhdr") else min(box.body + 4, box.end)
+    plain = bytes(data[box.inner + 4 : box.inner + 8])
+    return box.inner if plain in (b"hdlr", b"keys", b"mhdr") else min(box.inner + 4, box.end)
 
 
 def _by_key(data: memoryview, start: int, end: int) -> list[Box]:
@@ -81,14 +85,14 @@ def _by_key(data: memoryview, start: int, end: int) -> list[Box]:
     keys, values = parts.get(b"keys"), parts.get(b"ilst")
     if keys is None or values is None:
         return []
-    names = _boxes(data, keys.body + 8, keys.end)  # a key looks like a box: size, "mdta", name
+    names = _boxes(data, keys.inner + 8, keys.end)  # a key looks like a box: size, "mdta", name
     places = {
         number
         for number, key in zip(range(1, KEYS_MAX), names, strict=False)
-        if b"location" in bytes(data[key.body : min(key.end, key.body + 256)]).lower()
+        if b"location" in bytes(data[key.inner : min(key.end, key.inner + 256)]).lower()
     }
     return [
         box
-        for box, _ in zip(_boxes(data, values.body, values.end), range(KEYS_MAX), strict=False)
+        for box, _ in zip(_boxes(data, values.inner, values.end), range(KEYS_MAX), strict=False)
         if int.from_bytes(box.name, "big") in places
     ]
