@@ -25,6 +25,9 @@ def serve(
         Path | None,
         typer.Option("--ready-file", help="Written (JSON) when everything listens."),
     ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Add two accounts that answer: wren and echo.")
+    ] = False,
 ) -> None:
     """Start the server. Without options: SQLite in ./whimbrel-data, PINs on this terminal."""
     try:
@@ -34,7 +37,7 @@ def serve(
         raise typer.Exit(1) from error
     if data is not None:
         settings = msgspec.structs.replace(settings, data=str(data))
-    raise typer.Exit(run(settings, Path(settings.data), ready_file, announce))
+    raise typer.Exit(run(settings, Path(settings.data), ready_file, announce, demo))
 
 
 def announce(node: Node) -> None:
@@ -58,7 +61,13 @@ def announce(node: Node) -> None:
         )
         lines += [
             "",
-            "[bold]Next[/bold], in a second terminal, and with another number in a third:",
+            f"[bold]Open[/bold] [cyan]{url}[/cyan] in a browser and sign up with any number.",
+            f"A second person: another number in a private window (or {url}/?profile=two).",
+            f"Or write to [bold]{'[/bold] or [bold]'.join(node.company)}[/bold]: they answer."
+            if node.company
+            else "With `--demo` two accounts are there that answer.",
+            "",
+            "Or in two more terminals:",
             "",
             f"  [cyan].venv/bin/whimbrel register +4915112345678{option}[/cyan]",
             "  [cyan].venv/bin/whimbrel chat[/cyan]",

@@ -70,6 +70,7 @@ class Node:
         self.clock = SystemClock()
         self.damage = ""
         self.ports: dict[str, int] = {}
+        self.company: list[str] = []  # demo accounts that answer
         self._pins: set[asyncio.Task[None]] = set()
         self._seconds = 0
 

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -21,23 +22,34 @@ from whimbrel.node.assemble import Node, write_private
 from whimbrel.node.config import Config, ConfigError
 from whimbrel.node.last_words import listen_everywhere, listen_on, without_text
 
+if TYPE_CHECKING:
+    from whimbrel.node.demo import Demo
+
 
 def run(
-    config: Config, folder: Path, ready_file: Path | None, announce: Callable[[Node], None]
+    config: Config,
+    folder: Path,
+    ready_file: Path | None,
+    announce: Callable[[Node], None],
+    demo: bool = False,
 ) -> int:
     """Exit code 0 after a drained stop, 1 if the server could not start."""
     set_up_log(config)
     listen_everywhere()
     leave_no_core()
     try:
-        return uvloop.run(_run(config, folder, ready_file, announce))
+        return uvloop.run(_run(config, folder, ready_file, announce, demo))
     except (ConfigError, Unready) as error:
         print(f"whimbrel: {error}", file=sys.stderr)  # noqa: T201
         return 1
 
 
 async def _run(
-    config: Config, folder: Path, ready_file: Path | None, announce: Callable[[Node], None]
+    config: Config,
+    folder: Path,
+    ready_file: Path | None,
+    announce: Callable[[Node], None],
+    demo: bool,
 ) -> int:
     loop = asyncio.get_running_loop()
     listen_on(loop)
@@ -48,11 +60,22 @@ async def _run(
     await node.start()
     gc.collect()
     gc.freeze()  # what lives for ever is not looked at again (MEASURED: 136 ms at 1M actors)
+    company = await _company(node) if demo else None
     with ready_told(ready_file, node):
         announce(node)
         await stop.wait()
+        if company is not None:
+            await company.stop()
         await node.stop()
     return 0
+
+
+async def _company(node: Node) -> "Demo":
+    from whimbrel.node.demo import Demo  # drawing and a client: only for this
+
+    demo = Demo(node)
+    await demo.start()
+    return demo
 
 
 def leave_no_core() -> None:
