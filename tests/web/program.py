@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import Any
 
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
 from websockets.typing import Subprotocol
 
 from bench.server import Server
 
-HELLO, SUBMIT, STORED, REFUSED = 1, 2, 33, 34
+HELLO, SUBMIT, STORED, REFUSED, ERROR = 1, 2, 33, 34, 48
 _count = 0
 
 
@@ -51,13 +52,17 @@ class Program:
         self.c = 0
 
     async def __aenter__(self) -> "Program":
-        signed = await sign_up(self.server, self.number)
+        self.signed = await sign_up(self.server, self.number)
+        await self.join()
+        return self
+
+    async def join(self) -> None:
+        signed = self.signed
         url = f"ws://127.0.0.1:{self.server.ready['http']}/v1/socket"
         self.socket = await connect(url, subprotocols=[Subprotocol("whimbrel.1")])
         hello = [HELLO, 1, signed["account"], signed["device"], signed["key"], 0, 0, "test"]
         await self.socket.send(json.dumps(hello))
         await self.socket.recv()
-        return self
 
     async def __aexit__(
         self,
@@ -68,8 +73,16 @@ class Program:
         await self.socket.close()
 
     async def submit(self, to: str, body: dict[str, Any]) -> bool:
-        """True if it was taken; False if the server refused this body."""
+        """True if it was taken; False if the server refused this body, or us because of it."""
         self.c += 1
+        try:
+            return await self._answer(to, body)
+        except ConnectionClosedError:  # what is no message at all ends the connection
+            self.c -= 1
+            await self.join()
+            return False
+
+    async def _answer(self, to: str, body: dict[str, Any]) -> bool:
         await self.socket.send(json.dumps([SUBMIT, self.c, to, body]))
         while True:
             answer = json.loads(await self.socket.recv())
@@ -77,6 +90,5 @@ class Program:
                 return True
             if answer[0] == REFUSED and answer[1] == self.c:
                 return False
-            if answer[0] == 48:  # Error: not even a message; the number is free
-                self.c -= 1
-                return False
+            if answer[0] == ERROR:  # not even a message: the connection ends
+                raise ConnectionClosedError(None, None)

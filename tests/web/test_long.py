@@ -11,7 +11,7 @@ COUNT = 5_000
 PEER = "+4915277777777"
 ROWS_MAX = 700
 FILL = """async ([count, peer]) => {
-    const opened = indexedDB.open("whimbrel", 1);
+    const opened = indexedDB.open("whimbrel");
     const db = await new Promise((done) => { opened.onsuccess = () => done(opened.result); });
     const work = db.transaction(["line", "chat"], "readwrite");
     const start = 1_790_000_000_000_000;

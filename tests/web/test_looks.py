@@ -27,7 +27,7 @@ CONFIG = {
         "strict": True,
         "target": "es2023",
         "module": "esnext",
-        "lib": ["es2023", "dom", "dom.iterable", "webworker"],
+        "lib": ["es2023", "dom", "dom.iterable"],
         "types": [],
     },
 }
@@ -83,6 +83,7 @@ async def test_everything_can_be_done_with_the_keyboard(arrive: Arrive) -> None:
     pin = await anna.page.locator(".chip").inner_text()
     await anna.page.keyboard.type(pin)
     await press("Enter")
+    await expect(anna.page.get_by_role("button", name="New chat")).to_be_visible()
     await anna.is_online()
     await press("Alt+n")
     await anna.page.keyboard.type(ben.number)

@@ -116,7 +116,7 @@ async def test_two_ordinary_windows_can_be_two_people(arrive: Arrive) -> None:
 
 
 OPEN = """
-const opened = indexedDB.open("whimbrel", 1);
+const opened = indexedDB.open("whimbrel");
 const db = await new Promise((done) => { opened.onsuccess = () => done(opened.result); });
 const facts = db.transaction("fact", "readwrite").objectStore("fact");
 const asked = facts.get("account");

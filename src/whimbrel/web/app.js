@@ -3,6 +3,7 @@
 import { Conversation } from "./conversation.js";
 import { ICONS, h, icon } from "./dom.js";
 import { DELIVERED, Engine, FAILED, QUEUED, SEEN } from "./engine.js";
+import { showSettings } from "./settings.js";
 import { showSignup } from "./signup.js";
 import { address, country, errorText, initials, preview, shown, tint, when } from "./words.js";
 
@@ -59,6 +60,7 @@ function drawHome() {
   side.replaceChildren(
     h("header", {}, h("img", { src: "/app/bird.svg", alt: "", width: "32", height: "32" }),
       h("div", { class: "who" }, h("h1", {}, "Whimbrel"), h("p", { class: "status" }, shown(engine.account?.address || ""))),
+      h("button", { class: "plain", "aria-label": "Settings", title: "Settings", onclick: () => showSettings(engine, notice, signUp) }, icon(ICONS.gear)),
       h("button", { class: "plain", "aria-label": "New chat", title: "New chat", onclick: newChat }, icon(ICONS.plus))),
     banner, h("div", { class: "search" }, search), rows);
   root.replaceChildren(side, stage, toast);
@@ -82,7 +84,6 @@ async function show(peer) {
   root.classList.add("in-chat");
   await conversation.open();
   drawList();
-  if (Notification?.permission === "default") Notification.requestPermission().catch(() => null);
 }
 
 function leave() {
@@ -145,7 +146,7 @@ function signUp() {
 // ---- what the engine tells ---------------------------------------------------------------
 
 engine.addEventListener("state", () => {
-  if (engine.state === "ended") return drawEnd(engine.reason);
+  if (engine.state === "ended") return engine.reason === "signed out" ? null : drawEnd(engine.reason);
   banner.hidden = engine.state === "online";
   banner.textContent = engine.state === "connecting" ? "Connecting …"
     : engine.state === "broken" ? "This browser cannot store messages." : "Offline. What you write is sent when you are back.";
@@ -162,13 +163,17 @@ engine.addEventListener("refused", (event) => notice(errorText(/** @type {Custom
 engine.addEventListener("incoming", (event) => {
   const line = /** @type {CustomEvent} */ (event).detail;
   if (document.hasFocus() && line.peer === engine.open) return;
-  if (typeof Notification !== "undefined" && Notification.permission === "granted") {
+  if (mayNotify()) {
     const shownNow = new Notification(shown(line.peer), { body: preview(line.body), icon: "/app/bird.svg", tag: line.peer });
     shownNow.onclick = () => { focus(); show(line.peer); };
   }
 });
+/** Asked for in the settings, never by itself. */
+function mayNotify() {
+  return typeof Notification !== "undefined" && Notification.permission === "granted" && !localStorage.getItem("quiet");
+}
 addEventListener("beforeunload", () => conversation?.close());
-addEventListener("keydown", (event) => {
+addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
   if (event.key === "Escape" && conversation && matchMedia("(max-width: 719px)").matches) leave();
   if (event.key === "n" && event.altKey) newChat();
 });

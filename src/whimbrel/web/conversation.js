@@ -31,14 +31,19 @@ export class Conversation {
     /** @type {Line | null} */ this.reply = null;
     /** @type {Map<number, Line>} */ this.lines = new Map();
     /** @type {Map<number, HTMLElement>} */ this.rows = new Map();
-    this.all = false;
+    this.all = false; // the oldest line is in the page
+    this.newest = true; // the newest line is in the page
+    this.reading = false;
     this.lastTyped = 0;
     /** @type {boolean | null} */ this.writes = null; // what the button beside the composer does
     /** @type {Recorder | null} */ this.recorder = null;
     this.status = h("p", { class: "status" });
-    this.list = h("ol", { class: "lines", role: "log", "aria-live": "polite", "aria-label": "Messages" });
-    this.scroller = h("div", { class: "scroller", tabIndex: 0, onscroll: () => this.onScroll() }, this.list);
-    this.down = h("button", { class: "down", hidden: true, "aria-label": "To the newest message", onclick: () => this.toEnd() }, "↓");
+    this.list = h("ol", { class: "lines" });
+    this.scroller = h("div", {
+      class: "scroller", tabIndex: 0, role: "log", "aria-live": "polite", "aria-label": "Messages",
+      onscroll: () => this.onScroll(), onkeydown: (/** @type {KeyboardEvent} */ event) => this.onRowKey(event),
+    }, this.list);
+    this.down = h("button", { class: "down", hidden: true, "aria-label": "To the newest message", onclick: () => this.latest() }, "↓");
     this.quote = h("div", { class: "quote", hidden: true });
     this.input = h("textarea", {
       rows: 1, placeholder: "Message", "aria-label": "Message", maxlength: String(TEXT_MAX),
@@ -52,7 +57,8 @@ export class Conversation {
     } });
     const attach = h("button", { class: "plain", "aria-label": "Attach files", title: "Attach files", onclick: () => choose.click() }, icon(ICONS.clip));
     this.composer = h("footer", {}, choose, attach, this.input, this.button);
-    this.menu = h("div", { class: "menu", hidden: true, role: "menu" });
+    this.menu = h("div", { class: "menu", hidden: true, role: "menu", onkeydown: (/** @type {KeyboardEvent} */ event) => this.onMenuKey(event) });
+    /** @type {HTMLElement | null} */ this.opener = null; // where the focus goes back to
     this.node = h("section", {
       class: "conversation", "aria-label": `Conversation with ${shown(peer)}`,
       ondragover: (/** @type {DragEvent} */ event) => { event.preventDefault(); this.node.classList.add("over"); },
@@ -67,20 +73,15 @@ export class Conversation {
         h("button", { class: "plain back", "aria-label": "Back to all chats", onclick: leave }, icon(ICONS.back)),
         h("div", { class: `face ${tint(peer)}`, "aria-hidden": "true" }, initials(peer)),
         h("div", { class: "who" }, h("h2", {}, shown(peer)), this.status),
-        h("button", { class: "plain", "aria-label": "More", "aria-haspopup": "menu", onclick: () => this.toggleMenu() }, icon(ICONS.more)),
-        this.menu),
-      this.scroller, this.down, this.quote,
+        h("button", { class: "plain", "aria-label": "More", "aria-haspopup": "menu", onclick: () => this.toggleMenu() }, icon(ICONS.more))),
+      this.menu, this.scroller, this.down, this.quote,
       this.composer);
     this.showButton();
     this.showStatus();
   }
 
   async open() {
-    const lines = await this.engine.store.lines(this.peer, Infinity, PAGE);
-    this.all = lines.length < PAGE;
-    for (const line of lines) this.lines.set(line.key || 0, line);
-    this.draw();
-    this.toEnd();
+    await this.latest();
     this.grow();
     if (matchMedia("(hover: hover)").matches) this.input.focus();
   }
@@ -89,6 +90,18 @@ export class Conversation {
     this.engine.keepDraft(this.peer, this.input.value);
     if (this.lastTyped) this.engine.tellTyping(this.peer, false);
     this.recorder?.stop(false);
+  }
+
+  /** The newest page, from the database. */
+  async latest() {
+    if (!this.newest || !this.lines.size) {
+      const lines = await this.engine.store.lines(this.peer, Infinity, PAGE);
+      this.all = lines.length < PAGE;
+      this.newest = true;
+      this.lines = new Map(lines.map((line) => [line.key || 0, line]));
+      this.draw();
+    }
+    this.toEnd();
   }
 
   // ---- lines -----------------------------------------------------------------------------
@@ -116,7 +129,7 @@ export class Conversation {
     if (line.state === FAILED) bubble.append(h("p", { class: "why" }, markText(line.state, line.code)));
     const row = h("li", {
       class: `line ${line.mine ? "mine" : "theirs"} ${joined ? "joined" : ""}`, tabIndex: -1,
-      oncontextmenu: (/** @type {MouseEvent} */ event) => this.actions(event, line),
+      oncontextmenu: (/** @type {MouseEvent} */ event) => this.actions(event, line, event.clientX, event.clientY),
       ondblclick: () => this.answer(line),
     }, bubble);
     this.rows.set(line.key || 0, row);
@@ -149,6 +162,11 @@ export class Conversation {
       row.replaceWith(this.row(line, at > 0 ? known[at - 1] : null));
       return;
     }
+    if (!this.newest) {
+      this.down.hidden = false;
+      if (line.mine) this.latest();
+      return;
+    }
     const near = this.nearEnd();
     const before = known.at(-1) || null;
     this.lines.set(line.key || 0, line);
@@ -175,20 +193,42 @@ export class Conversation {
     const [first] = this.lines.keys();
     const lines = await this.engine.store.lines(this.peer, first ?? Infinity, PAGE);
     this.all = lines.length < PAGE;
-    const height = this.scroller.scrollHeight;
-    this.lines = new Map([...lines.map((line) => [line.key || 0, line]), ...this.lines]);
-    this.draw();
-    this.scroller.scrollTop += this.scroller.scrollHeight - height;
+    const kept = [...lines, ...this.lines.values()].slice(0, KEPT_MAX);
+    this.newest &&= kept.length === lines.length + this.lines.size;
+    this.turn(kept, first);
     this.reading = false;
+  }
+
+  async newer() {
+    if (this.newest || this.reading) return;
+    this.reading = true;
+    const last = [...this.lines.keys()].at(-1) ?? 0;
+    const lines = await this.engine.store.linesAfter(this.peer, last, PAGE);
+    this.newest = lines.length < PAGE;
+    const kept = [...this.lines.values(), ...lines].slice(-KEPT_MAX);
+    this.all &&= kept.length === lines.length + this.lines.size;
+    this.turn(kept, last);
+    this.reading = false;
+  }
+
+  /** Other lines in the page, and what was seen stays where it was. @param {Line[]} lines
+   * @param {number | undefined} anchor the key of a line that stays */
+  turn(lines, anchor) {
+    const place = () => this.rows.get(anchor ?? -1)?.getBoundingClientRect().top ?? 0;
+    const before = place();
+    this.lines = new Map(lines.map((line) => [line.key || 0, line]));
+    this.draw();
+    this.scroller.scrollTop += place() - before;
   }
 
   onScroll() {
     if (this.scroller.scrollTop < 400) this.older();
-    this.down.hidden = this.nearEnd();
+    else if (this.nearEnd(400)) this.newer();
+    this.down.hidden = this.newest && this.nearEnd();
   }
 
-  nearEnd() {
-    return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight < 160;
+  nearEnd(within = 160) {
+    return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight < within;
   }
 
   toEnd() {
@@ -256,6 +296,47 @@ export class Conversation {
       this.send();
     }
     if (event.key === "Escape" && this.reply) this.answer(null);
+    if (event.key === "ArrowUp" && !this.input.value) {
+      event.preventDefault();
+      [...this.rows.values()].at(-1)?.focus();
+    }
+  }
+
+  /** Among the messages: arrows move, Enter opens the menu, Escape goes back to writing.
+   * @param {KeyboardEvent} event */
+  onRowKey(event) {
+    const row = /** @type {HTMLElement} */ (event.target);
+    const rows = [...this.rows.values()];
+    const at = rows.indexOf(row);
+    if (at < 0) return;
+    if (event.key === "ArrowUp" || event.key === "ArrowDown") {
+      event.preventDefault();
+      const next = rows[at + (event.key === "ArrowUp" ? -1 : 1)];
+      if (next) next.focus();
+      else if (event.key === "ArrowDown") this.input.focus();
+    }
+    if (event.key === "Escape") this.input.focus();
+    if (event.key === "Enter" || event.key === "ContextMenu") {
+      const line = [...this.lines.values()][at];
+      const { left, bottom } = row.getBoundingClientRect();
+      this.actions(event, line, left + 40, bottom);
+    }
+  }
+
+  /** @param {KeyboardEvent} event */
+  onMenuKey(event) {
+    const entries = [...this.menu.querySelectorAll("button")];
+    const at = entries.indexOf(/** @type {any} */ (document.activeElement));
+    if (event.key === "ArrowDown") entries[(at + 1) % entries.length].focus();
+    if (event.key === "ArrowUp") entries.at(at - 1).focus();
+    if (event.key === "Escape" || event.key === "Tab") {
+      this.closeMenu();
+      this.opener?.focus();
+    }
+    if (event.key !== "Enter" && event.key !== " ") {
+      event.preventDefault();
+      event.stopPropagation();
+    }
   }
 
   send() {
@@ -289,8 +370,8 @@ export class Conversation {
 
   // ---- menus -----------------------------------------------------------------------------
 
-  /** @param {MouseEvent} event @param {Line} line */
-  actions(event, line) {
+  /** @param {Event} event @param {Line} line @param {number} x @param {number} y */
+  actions(event, line, x, y) {
     if (getSelection()?.toString()) return;
     event.preventDefault();
     /** @type {Array<[string, () => void]>} */
@@ -299,26 +380,39 @@ export class Conversation {
     if (line.state === FAILED) entries.push(["Send again", () => this.engine.sendAgain(line)]);
     if (line.body?.text) entries.push(["Copy", () => navigator.clipboard?.writeText(String(line.body.text))]);
     entries.push(["Delete on this device", () => this.remove(line)]);
-    this.showMenu(entries);
+    this.opener = this.rows.get(line.key || 0) || null;
+    this.showMenu(entries, x, y);
   }
 
   toggleMenu() {
-    if (!this.menu.hidden) {
-      this.menu.hidden = true;
-      return;
-    }
+    if (!this.menu.hidden) return this.closeMenu();
+    this.opener = /** @type {HTMLElement} */ (document.activeElement);
     const on = this.engine.chat(this.peer).blocked;
     this.showMenu([[on ? "Unblock" : "Block", () => this.engine.block(this.peer, !on)]]);
   }
 
-  /** @param {Array<[string, () => void]>} entries */
-  showMenu(entries) {
+  /** At a place of the window, or below the button. @param {Array<[string, () => void]>} entries
+   * @param {number} [x] @param {number} [y] */
+  showMenu(entries, x, y) {
     this.menu.replaceChildren(...entries.map(([text, action]) => h("button", {
-      role: "menuitem", onclick: () => { this.menu.hidden = true; action(); },
+      role: "menuitem", onclick: () => { this.closeMenu(); action(); },
     }, text)));
     this.menu.hidden = false;
+    this.menu.style.cssText = "";
+    if (x !== undefined && y !== undefined) {
+      const room = this.node.getBoundingClientRect();
+      const { width, height } = this.menu.getBoundingClientRect();
+      this.menu.style.right = "auto";
+      this.menu.style.left = `${Math.max(8, Math.min(x - room.left, room.width - width - 8))}px`;
+      this.menu.style.top = `${Math.max(8, Math.min(y - room.top, room.height - height - 8))}px`;
+    }
     this.menu.querySelector("button").focus();
-    setTimeout(() => addEventListener("click", () => { this.menu.hidden = true; }, { once: true }));
+    setTimeout(() => addEventListener("click", () => this.closeMenu(), { once: true }));
+  }
+
+  closeMenu() {
+    this.menu.hidden = true;
+    this.menu.replaceChildren();
   }
 
   /** @param {Line} line */

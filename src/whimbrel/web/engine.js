@@ -35,6 +35,7 @@ export class Engine extends EventTarget {
     this.nextC = 0;
     this.nextKey = 0;
     this.open = "";
+    this.hidden = false; // nobody sees when we are online
     /** @type {WebSocket | null} */ this.socket = null;
     this.welcomed = false;
     this.window = 1;
@@ -97,8 +98,13 @@ export class Engine extends EventTarget {
   }
 
   async logout() {
-    this.stop("logged out");
+    this.stop("signed out");
     await this.store.forget();
+    await this.store.open();
+    this.chats.clear();
+    this.shown.clear();
+    this.presence.clear();
+    this.open = "";
   }
 
   // ---- connection (1.3, 4.1, 4.11) -------------------------------------------------------
@@ -388,6 +394,20 @@ export class Engine extends EventTarget {
     return true;
   }
 
+  /** Show nobody when we are online, and see it of nobody. @param {boolean} on */
+  hide(on) {
+    if (!this.welcomed) return false;
+    this.say([p.HIDE, on]);
+    return true;
+  }
+
+  /** This browser is no device of the account any more; everything here is deleted. */
+  async signOut() {
+    if (this.welcomed) this.say([p.UNLINK, /** @type {Account} */ (this.account).device]);
+    this.account = null;
+    await this.logout();
+  }
+
   /** @param {string} peer @param {string} draft */
   keepDraft(peer, draft) {
     const chat = this.chats.get(peer);
@@ -458,6 +478,7 @@ class Batch {
       case p.TYPING: return this.typing(m[1], m[2]);
       case p.PRESENCE: return this.presence(m[1], m[2], m[3]);
       case p.BLOCK: return this.blocked(m[1], m[2]);
+      case p.HIDE: return this.hidden(m[1]);
       case p.PING: return this.engine.say([p.PONG, m[1]]);
       case p.REPLACED: return this.engine.stop("replaced");
       case p.ERROR: return this.error(m[1], m[2] || "", m[3] || false, m[4] || 0);
@@ -475,6 +496,7 @@ class Batch {
       e.outbox.forEach((line) => this.lines.set(line.key || 0, line));
     }
     e.era = era;
+    e.hidden = false; // told after this if it is not so
     e.last = Math.max(e.last, confirmed);
     e.nextC = Math.max(e.nextC, submitted);
     this.facts.set("era", era).set("last", e.last).set("c", e.nextC);
@@ -573,7 +595,10 @@ class Batch {
     chat.seen = Math.max(chat.seen, id);
     e.mention(chat, line);
     this.add(chat, line);
-    this.later.push(() => { if (e.typing.delete(sender)) e.tell("typing", sender); });
+    this.later.push(() => {
+      if (e.typing.delete(sender)) e.tell("typing", sender);
+      if (sender === e.open && !e.presence.has(sender)) e.askPresence(); // from now on we may know (4.10)
+    });
   }
 
   /** What another device of ours has sent. @param {string} peer @param {number} id
@@ -651,6 +676,18 @@ class Batch {
   presence(peer, online, seen) {
     this.engine.presence.set(peer, { online, seen });
     this.later.push(() => this.engine.tell("presence", peer));
+  }
+
+  /** @param {boolean} on */
+  hidden(on) {
+    const e = this.engine;
+    e.hidden = on;
+    if (on) e.presence.clear();
+    this.later.push(() => {
+      e.tell("presence", "");
+      e.tell("hidden");
+      if (!on) e.askPresence();
+    });
   }
 
   /** @param {string} peer @param {boolean} on */

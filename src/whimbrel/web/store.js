@@ -52,7 +52,7 @@ export class Store {
     const [who, upto] = await Promise.all([done(shown.getAllKeys()), done(shown.getAll())]);
     const chats = await done(all.objectStore("chat").getAll());
     const last = await done(all.objectStore("line").openCursor(null, "prev"));
-    return { facts, chats, shown: new Map(who.map((name, n) => [name, upto[n]])), key: last ? Number(last.key) : 0 };
+    return { facts, chats, shown: new Map(who.map((name, n) => /** @type {[string, number]} */ ([String(name), upto[n]]))), key: last ? Number(last.key) : 0 };
   }
 
   /** Our own lines that the server has not answered, or (all) the last thousand.
@@ -87,12 +87,23 @@ export class Store {
     return lines.filter(Boolean);
   }
 
-  /** Lines of one conversation, oldest first. @param {string} peer @param {number} before
-   * @param {number} limit @returns {Promise<Line[]>} */
+  /** The last lines of one conversation before a key, oldest first. @param {string} peer
+   * @param {number} before @param {number} limit */
   async lines(peer, before, limit) {
+    return (await this.some(IDBKeyRange.bound([peer, 0], [peer, before], false, true), "prev", limit)).reverse();
+  }
+
+  /** The first lines behind a key, oldest first. @param {string} peer @param {number} after
+   * @param {number} limit */
+  linesAfter(peer, after, limit) {
+    return this.some(IDBKeyRange.bound([peer, after], [peer, Infinity], true, false), "next", limit);
+  }
+
+  /** @param {IDBKeyRange} range @param {IDBCursorDirection} way @param {number} limit
+   * @returns {Promise<Line[]>} */
+  async some(range, way, limit) {
     const index = this.db.transaction("line").objectStore("line").index("peer");
-    const range = IDBKeyRange.bound([peer, 0], [peer, before], false, true);
-    const request = index.openCursor(range, "prev");
+    const request = index.openCursor(range, way);
     /** @type {Line[]} */
     const lines = [];
     await new Promise((resolve, reject) => {
@@ -104,7 +115,7 @@ export class Store {
         cursor.continue();
       };
     });
-    return lines.reverse();
+    return lines;
   }
 
   /** One transaction, on disk when this resolves. @param {Change[]} changes */
