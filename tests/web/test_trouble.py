@@ -67,6 +67,29 @@ async def test_what_waits_survives_a_reload_and_keeps_its_order(
     assert await ben.texts() == [f"number {n}" for n in range(10)]
 
 
+async def test_without_a_server_the_page_still_opens_and_keeps_what_is_written(
+    arrive: Arrive, own_server: Server
+) -> None:
+    anna = await arrive(signed_up=True, server=own_server)
+    ben = await arrive(signed_up=True, server=own_server)
+    anna.may_lose_server = ben.may_lose_server = True
+    await anna.write_to(ben.number)
+    await anna.say("before")
+    await anna.marked("before", DELIVERED)
+    await anna.page.evaluate("navigator.serviceWorker.ready.then(() => null)")
+    await anna.page.reload()  # now the worker has all files
+    await anna.is_online()
+    kill(own_server)
+    await anna.page.reload()
+    await anna.open_chat()
+    await anna.sees("before")
+    await expect(anna.page.locator(".banner")).to_contain_text("Offline")
+    await anna.say("written without a server")
+    await anna.marked("written without a server", WAITING)
+    await asyncio.to_thread(own_server.start)
+    await anna.marked("written without a server", DELIVERED)
+
+
 async def test_signed_up_elsewhere_is_told_kindly_and_the_conversations_stay(
     arrive: Arrive,
 ) -> None:

@@ -197,3 +197,5 @@ function begin(steal) {
 }
 
 begin(location.hash === "#here");
+navigator.serviceWorker?.register("/app/worker.js", { scope: "/" }).catch(() => null); // the page works without it
+

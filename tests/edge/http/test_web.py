@@ -94,7 +94,7 @@ async def test_the_pin_is_shown_to_this_machine_only_and_only_by_the_console_sen
 
 
 async def test_visits_do_not_use_up_what_sign_up_may_ask() -> None:
-    limits = HttpLimits(requests_burst=2, files_burst=100)
+    limits = HttpLimits(requests_burst=2, files_burst=150)
     async with running(http=limits) as world:
         for _ in range(6):
             for name in client():

@@ -16,17 +16,19 @@ from whimbrel.domain.errors import NotFound
 from whimbrel.edge.http.inside import Inside
 
 PAGE = "index.html"
+WORKER = "worker.js"  # answers for the page itself, which stands above its folder
 KINDS = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
+    "webmanifest": "application/manifest+json",
 }
 # No inline code or style, nothing from elsewhere; blob: and data: for pictures of one's own.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "media-src 'self' blob:; connect-src 'self'; worker-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 PERMISSIONS = "camera=(), geolocation=(), payment=(), usb=(), microphone=(self)"
 
@@ -77,6 +79,8 @@ def _answer(request: web.Request, name: str) -> web.Response:
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
     }
+    if name == WORKER:
+        headers["Service-Worker-Allowed"] = "/"
     if request.headers.get(hdrs.IF_NONE_MATCH) == file.tag:
         return web.Response(status=304, headers=headers)
     return web.Response(body=file.content, headers={**headers, hdrs.CONTENT_TYPE: file.kind})
