@@ -76,6 +76,10 @@ async def test_several_files_of_several_kinds_go_one_by_one(arrive: Arrive, tmp_
     await expect(ben.chats.first.locator(".badge")).to_have_text("3", timeout=PATIENCE_MS)
     await ben.open_chat()
     await expect(ben.page.get_by_role("button", name="Play the video")).to_be_visible()
+    order = await ben.page.locator(".film, .paper b").evaluate_all(
+        "all => all.map((box) => box.textContent)"
+    )
+    assert order[1:] == ["notes.pdf", "page.html"], "as they were chosen"
     for name in ("notes.pdf", "page.html"):
         async with ben.page.expect_download() as download:
             await ben.page.get_by_role("link", name=name).click()

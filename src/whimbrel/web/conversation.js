@@ -426,9 +426,10 @@ export class Conversation {
   showStatus() {
     const known = this.engine.presence.get(this.peer);
     const typing = this.engine.typing.has(this.peer);
-    const text = typing ? "typing …" : this.engine.chats.get(this.peer)?.blocked ? "blocked"
+    const away = this.engine.state !== "online";
+    const text = away ? (this.engine.state === "connecting" ? "connecting …" : "offline: sent when you are back") : typing ? "typing …" : this.engine.chats.get(this.peer)?.blocked ? "blocked"
       : known?.online ? "online" : lastSeen(known?.seen || 0);
     this.status.textContent = text;
-    this.status.classList.toggle("live", typing || Boolean(known?.online));
+    this.status.classList.toggle("live", !away && (typing || Boolean(known?.online)));
   }
 }

@@ -47,6 +47,7 @@ export class Engine extends EventTarget {
     /** @type {p.Wire[]} */ this.arrived = [];
     this.working = false;
     /** @type {Promise<any>} */ this.writing = Promise.resolve();
+    /** @type {Promise<any>} */ this.filing = Promise.resolve(); // files are taken in order
   }
 
   async start() {
@@ -256,7 +257,13 @@ export class Engine extends EventTarget {
 
   /** A message that will carry a file; it gets its number when the file has arrived.
    * @param {string} peer @param {File} file @param {string} caption @param {number} [seconds] */
-  async sendFile(peer, file, caption, seconds) {
+  sendFile(peer, file, caption, seconds) {
+    this.filing = this.filing.then(() => this.keepFile(peer, file, caption, seconds));
+    return this.filing;
+  }
+
+  /** @param {string} peer @param {File} file @param {string} caption @param {number} [seconds] */
+  async keepFile(peer, file, caption, seconds) {
     const account = /** @type {Account} */ (this.account);
     const key = ++this.nextKey;
     const media = await facts(file, seconds);
