@@ -100,7 +100,7 @@ class Server:
     def said(self) -> str:
         """The last lines of its terminal."""
         log = self.folder / "server.log"
-        return log.read_text(errors="replace")[-2_000:] if log.exists() else ""
+        return log.read_text(errors="replace")[-6_000:] if log.exists() else ""
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
