@@ -27,15 +27,17 @@ run: $(VENV)/.run
 AXE := axe-core@4.14.1
 TSC := typescript@7.0.2
 $(VENV)/.web: $(VENV)/.dev
-	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
-		echo "installing Chromium for the tests (once) ..."; \
-		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
+	@for want in chromium npm; do \
+		command -v $$want >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+			echo "installing $$want for the tests (once) ..."; \
+			apt-get update -qq && apt-get install -qq -y --no-install-recommends $$want >/dev/null; } || true; \
+	done
 	@command -v npm >/dev/null && npm install --prefix $(VENV)/web --no-save --no-package-lock \
 		--silent --no-fund --no-audit --ignore-scripts $(AXE) $(TSC) || true
 	@touch $@
 
 test: $(VENV)/.dev $(VENV)/.web
-	@$(BIN)/python -m pytest -q -n 2 -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -q -rs -n 2 -m "not soak" $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -30,7 +30,7 @@ _numbers = itertools.count(1)
 async def browser() -> AsyncIterator[Browser]:
     path = chromium.where()
     if path is None:
-        pytest.skip("no Chromium here (apt-get install chromium, or set CHROMIUM)")
+        chromium.missing("no Chromium here (apt-get install chromium, or set CHROMIUM)")
     async with async_playwright() as playwright:
         browser = await chromium.launch(playwright, path)
         yield browser

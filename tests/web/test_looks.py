@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from tests.web.chromium import missing
 from tests.web.person import PHONE, Arrive, Person
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("web")]
@@ -37,7 +38,7 @@ async def faults(person: Person) -> list[Any]:
     """What axe-core finds on the page as it stands, in few words."""
     script = TOOLS / "axe-core" / "axe.min.js"
     if not script.exists():
-        pytest.skip("axe-core is not installed (make test does it where npm is)")
+        missing("axe-core is not installed (make test does it where npm is)")
     await person.page.evaluate(script.read_text())
     found: list[Any] = await person.page.evaluate(
         """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
@@ -136,7 +137,7 @@ async def test_on_a_phone_one_goes_into_a_chat_and_back(arrive: Arrive) -> None:
 async def test_the_types_in_the_comments_are_true(tmp_path: Path) -> None:
     tsc = TOOLS / ".bin" / "tsc"
     if not tsc.exists() or shutil.which("node") is None:
-        pytest.skip("the TypeScript compiler is not installed (make test does it where npm is)")
+        missing("the TypeScript compiler is not installed (make test does it where npm is)")
     files = [str(path) for path in (ROOT / "src" / "whimbrel" / "web").glob("*.js")]
     config = tmp_path / "tsconfig.json"
     config.write_text(json.dumps(CONFIG | {"files": files}))
