@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import FilePayload, expect
 
+from tests.services.media.samples import picture
 from tests.web.chromium import missing
 from tests.web.person import PHONE, Arrive, Person
 
@@ -51,10 +52,12 @@ async def faults(person: Person) -> list[Any]:
 async def test_axe_finds_nothing_on_any_page(arrive: Arrive, scheme: str) -> None:
     ben = await arrive(signed_up=True)
     anna = await arrive(color_scheme=scheme)
+    await expect(anna.page.get_by_role("textbox", name="Your phone number")).to_be_visible()
     assert await faults(anna) == [], "the number"
     await anna.sign_up()
     assert await faults(anna) == [], "no chats"
     await anna.page.get_by_role("button", name="New chat").click()
+    await expect(anna.page.get_by_role("dialog", name="New chat")).to_be_visible()
     assert await faults(anna) == [], "new chat"
     await anna.page.keyboard.press("Escape")
     await anna.write_to(ben.number)
@@ -67,6 +70,18 @@ async def test_axe_finds_nothing_on_any_page(arrive: Arrive, scheme: str) -> Non
     await anna.bubble("Thanks").click(button="right")
     assert await faults(anna) == [], "the menu of a message"
     await anna.page.get_by_role("menuitem", name="Reply").click()
+    await anna.page.get_by_role("button", name="Settings").click()
+    await expect(anna.page.get_by_role("dialog", name="Settings")).to_be_visible()
+    assert await faults(anna) == [], "settings"
+    await anna.page.get_by_role("button", name="Close").click()
+    photo = FilePayload(name="a.png", mimeType="image/png", buffer=picture("PNG"))
+    await anna.page.locator("input[type=file]").set_input_files(photo)
+    await expect(anna.page.get_by_role("dialog", name="Send files")).to_be_visible()
+    assert await faults(anna) == [], "files before they are sent"
+    await anna.page.get_by_role("button", name="Send", exact=True).last.click()
+    await ben.page.get_by_role("button", name="Open the photo").click()
+    await expect(ben.page.get_by_role("dialog", name="Photo")).to_be_visible()
+    assert await faults(ben) == [], "a photo over the whole page"
     await anna.write_to("+4915199999998")
     await anna.say("nobody")
     await expect(anna.bubble("nobody")).to_contain_text("Nobody with this number")
