@@ -3,7 +3,7 @@
 No socket, no clock, no handshake (edge/http/socket.py). Law: any bytes in any split give the same
 messages, answers and fault, never an exception; no more than `limit` bytes of a message are kept.
 
-Why it is our own and what was measured: docs/decisions/0009-websocket.md. The tests hold it against
+Why it is our own and what was measured: docs/decisions/0012-websocket.md. The tests hold it against
 an independent implementation.
 """
 
