@@ -8,7 +8,6 @@ xml:lang is common. Law: what was read and written again is read as the same tre
 from collections.abc import Iterator
 from typing import Union
 
-from whimbrel.domain.discreet import discreet
 from whimbrel.protocol.xmpp.names import CLIENT, XML
 
 LANG = f"{{{XML}}}lang"
@@ -41,8 +40,6 @@ class Element:
         self.name = name
         self.attributes: dict[str, str] = attributes if attributes is not None else {}
         self.nodes: list[Node] = list(nodes)
-
-    __repr__ = discreet
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Element):

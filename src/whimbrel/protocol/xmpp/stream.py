@@ -15,7 +15,6 @@ from xml.parsers import expat
 
 import msgspec
 
-from whimbrel.domain.discreet import discreet
 from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.errors import StreamError
 from whimbrel.protocol.xmpp.names import CLIENT, FRAMING, STREAMS
@@ -63,8 +62,6 @@ class Stanza:
     def __init__(self, element: Element, raw: bytes) -> None:
         self.element = element
         self.raw = raw
-
-    __repr__ = discreet
 
 
 Event = Opened | Stanza | Closed
