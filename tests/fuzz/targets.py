@@ -15,6 +15,7 @@ from typing import Any, cast
 import msgspec
 from multidict import CIMultiDict
 
+from tests.fuzz import xmpp_targets
 from tests.fuzz.guided import Target
 from whimbrel.cli.printable import printable
 from whimbrel.client import codec as client_codec
@@ -507,4 +508,5 @@ TARGETS: tuple[Target, ...] = (
         TOML_WORDS,
         ("whimbrel", "tomllib"),
     ),
+    *xmpp_targets.TARGETS,
 )

@@ -47,6 +47,7 @@ BAD = (
     "a@[::1",
     "a<b@example.com",
     "a@example..com",
+    "a@c.Yone..",
     "a" * 1_024 + "@example.com",
     "a@example.com/" + "r" * 1_024,
     "a@example.com/\u0000",

@@ -259,14 +259,15 @@ def test_a_frame_is_one_element() -> None:
 @pytest.mark.parametrize(
     ("data", "condition"),
     [
-        (b" <a/>", "bad-format"),
+        (b" <a xmlns='u'/>", "bad-format"),
         (b"", "bad-format"),
-        (b"<a/><b/>", "not-well-formed"),
-        (b"<a/>text", "not-well-formed"),
-        (b"<a>", "not-well-formed"),
+        (b"<a xmlns='u'/><b/>", "not-well-formed"),
+        (b"<a xmlns='u'/>text", "not-well-formed"),
+        (b"<a xmlns='u'>", "not-well-formed"),
         (b"<stream xmlns='http://etherx.jabber.org/streams'/>", "invalid-namespace"),
-        (b"<a>" + b"a" * 3_000 + b"</a>", "policy-violation"),
+        (b"<a xmlns='u'>" + b"a" * 3_000 + b"</a>", "policy-violation"),
         (b"<!-- --><a/>", "restricted-xml"),
+        (b"<message/>", "invalid-namespace"),
     ],
 )
 def test_what_is_no_frame_is_refused_by_name(data: bytes, condition: str) -> None:
@@ -274,7 +275,9 @@ def test_what_is_no_frame_is_refused_by_name(data: bytes, condition: str) -> Non
         read_frame(data, LIMITS)
 
 
-@given(st.binary(max_size=40) | st.text(max_size=20).map(lambda t: f"<a>{t}</a>".encode()))
+@given(
+    st.binary(max_size=40) | st.text(max_size=20).map(lambda t: f"<a xmlns='u'>{t}</a>".encode())
+)
 def test_any_frame_is_one_event_or_one_refusal(data: bytes) -> None:
     with suppress(StreamError):
         assert isinstance(read_frame(data, LIMITS), Opened | Stanza | Closed)

@@ -73,6 +73,8 @@ def _localpart(text: str) -> str:
 def _domainpart(text: str) -> str:
     """A name, an IPv4 address (which looks like a name) or "[IPv6]"; a final dot is dropped."""
     text = text.removesuffix(".")
+    if text.endswith("."):
+        _bad_domain()
     if text.startswith("["):
         try:
             return f"[{IPv6Address(text[1:-1])}]" if text.endswith("]") else _bad_domain()

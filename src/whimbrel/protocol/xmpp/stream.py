@@ -74,8 +74,6 @@ class StreamReader:
         self.limits = limits
         self.prefixes: dict[str, str] = {}  # that the header declares, without the default
         self._events: list[Event] = []
-        self._opened = False
-        self._closed = False
         self._base = 1  # the depth of stanzas
         self._depth = 0
         self._count = 0  # elements of the stanza at hand
@@ -112,19 +110,41 @@ class StreamReader:
         return self._fed - (self._start if self._start >= 0 else self._kept_at)
 
     def feed(self, data: bytes) -> list[Event]:
-        """What has become whole. Raises StreamError; events before it are in `events`."""
+        """What has become whole. Raises StreamError; events before it are in `events`.
+
+        Never more is parsed at once than the stanza at hand may still have, so that a refusal does
+        not depend on how the bytes were split.
+        """
+        room = self.limits.stanza_bytes_max + 1 - self.pending
+        while len(data) > room:
+            self._parse(data[:room])
+            data = data[room:]
+            room = self.limits.stanza_bytes_max + 1 - self.pending
+        self._parse(data)
+        return self.events
+
+    def _parse(self, data: bytes) -> None:
         self._kept += data
         self._fed += len(data)
         try:
             self._parser.Parse(data, False)
         except expat.ExpatError as error:
-            raise _refusal(error) from None
-        events, self._events = self._events, []
+            raise self._between(_refusal(error)) from None
         if self._start < 0:
             self._forget(self._parsed())
         if self.pending > self.limits.stanza_bytes_max:
             raise StreamError("policy-violation", "this stanza is too big")
-        return events
+
+    def _between(self, refusal: StreamError) -> StreamError:
+        """expat does not always tell of the text before a fault, if both came at once: whatever
+        begins with text between stanzas is refused for that.
+        """
+        if self._start < 0 and self._depth == self._base:
+            left = bytes(self._kept).lstrip(b" \t\r\n")
+            char = left[:4].decode(errors="replace")[:1]
+            if char >= " " and char not in "<&\ufffd\ufffe\uffff" and left[:3] != b"]]>":
+                return StreamError("bad-format", "text between stanzas")
+        return refusal
 
     @property
     def events(self) -> list[Event]:
@@ -156,6 +176,8 @@ class StreamReader:
             self._stack.append(element)
 
     def _begin(self, ns: str, local: str, attributes: dict[str, str]) -> None:
+        if not ns:
+            raise StreamError("invalid-namespace", "jabber:client was not declared")
         self._start = self._parser.CurrentByteIndex
         self._forget(self._start)
         self._count = 1
@@ -167,7 +189,6 @@ class StreamReader:
         depth = self._depth
         self._depth -= 1
         if depth <= self._base:
-            self._closed = True
             self._events.append(Closed())
         elif depth == self._base + 1:
             end = self._stanza_end(self._parser.CurrentByteIndex - self._kept_at)
@@ -215,8 +236,11 @@ class StreamReader:
             raise StreamError("invalid-namespace", "the stream's own namespace is missing")
         if local != "stream":
             raise StreamError("bad-format", "a stream begins with <stream>")
-        self._opened = True
         self._events.append(Opened(attributes))
+        start = self._parser.CurrentByteIndex
+        found = _TAG.match(self._kept, start - self._kept_at)
+        assert found is not None
+        self._forget(self._kept_at + found.end())
 
     # ---- bytes ---------------------------------------------------------------------------
 
