@@ -9,7 +9,17 @@ from sim.planting import Edit, Mutant
 from whimbrel.domain.batch import after_state
 from whimbrel.domain.ids import next_id
 from whimbrel.edge.session import Session
-from whimbrel.logic import deliver, devices, pairs, receipts, stream, submit, trimming, user
+from whimbrel.logic import (
+    deliver,
+    devices,
+    pairs,
+    receipts,
+    removal,
+    stream,
+    submit,
+    trimming,
+    user,
+)
 from whimbrel.node.interpreter import Interpreter
 from whimbrel.runtime import engine
 from whimbrel.runtime.engine import Engine
@@ -612,21 +622,21 @@ WIPED = (
         4,
         "what only an unlinked device had not confirmed stays for ever",
         "an_unlinked_device_holds_nothing_back",
-        (Edit(devices.on_unlink, "InboxUpto(user.number, new)", "InboxUpto(user.number, old)"),),
+        (Edit(pairs.wipe_without, "InboxUpto(user.number, new)", "InboxUpto(user.number, old)"),),
     ),
     Mutant(
         "deleted-account-keeps-its-inbox",
         4,
         "a deleted account's inbox stays",
         "a_deleted_account_leaves_no_body",
-        (Edit(devices.on_remove, "InboxUpto(user.number, user.tail),", ""),),
+        (Edit(removal.on_remove, "InboxUpto(user.number, user.tail),", ""),),
     ),
     Mutant(
         "deleted-account-keeps-its-sent-log",
         4,
         "a deleted account's sent log stays",
         "a_deleted_account_leaves_no_body",
-        (Edit(devices.on_remove, "SentForgetAll(user.number),", ""),),
+        (Edit(removal.on_remove, "SentForgetAll(user.number),", ""),),
     ),
     Mutant(
         "ledger-forgets-early",
@@ -685,7 +695,7 @@ BOUNDED = (
         5,
         "anybody may try out any number of addresses",
         "test_nobody_finds_out_who_exists_faster_than_the_limit",
-        (Edit(submit._count_contact, "if user.contacts_used >= ", "if 1 << 30 <= "),),
+        (Edit(pairs.count_contact, "if user.contacts_used >= ", "if 1 << 30 <= "),),
     ),
     Mutant(
         "wiped-messages-still-counted",
@@ -801,7 +811,7 @@ BOUNDED = (
         5,
         "an account links any number of devices",
         "an_account_has_a_bounded_number_of_devices",
-        (Edit(devices.on_link, "len(user.devices) >= turn.limits.devices_max", "False"),),
+        (Edit(devices.on_link, ">= turn.limits.devices_max", ">= 1 << 30"),),
     ),
     Mutant(
         "refusals-remembered-for-ever",
@@ -913,7 +923,7 @@ OWNER = (
         (
             Edit(
                 devices.on_unlink,
-                "effects.append(DeviceGone(user.number, m.gone))",
+                "effects.append(DeviceGone(user.number, each.number))",
                 "pass",
             ),
         ),

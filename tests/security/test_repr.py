@@ -79,7 +79,8 @@ def test_a_careless_type_would_be_found_and_seen() -> None:
 def test_what_is_left_to_read_is_enough_to_find_a_mistake() -> None:
     submit = messages.Submit(1, 2, 3, "bob", 4, 5, b"secret")
     assert repr(submit) == (
-        "Submit(device=1, session=2, c=3, to='bob', peer=4, hash=5, body=<6 bytes>, refused='')"
+        "Submit(device=1, session=2, c=3, to='bob', peer=4, hash=5, body=<6 bytes>, refused='',"
+        " ref='')"
     )
     assert repr(submit) == discreet(submit)
 

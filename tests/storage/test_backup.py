@@ -84,7 +84,7 @@ def test_a_backup_is_of_one_moment_while_others_write(
     def write_on(done: int, total: int) -> None:
         """Between two steps somebody registers: the step must not begin anew."""
         n = done + 1_000_000
-        writer.execute("INSERT INTO account VALUES(?, ?, 0,0,0,0,0,0,0,0,0,0)", (n, f"late-{n}"))
+        writer.execute("INSERT INTO account VALUES(?, ?, 0,0,0,0,0,0,0,0,0,0,0)", (n, f"late-{n}"))
 
     manifest = back_up(folder, tmp_path / "backup", write_on)
     late = writer.execute("SELECT count(*) FROM account WHERE address LIKE 'late-%'").get

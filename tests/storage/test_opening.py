@@ -117,7 +117,7 @@ def test_a_table_has_a_column_for_every_field(lite: Holder, table: str, row: typ
     db.close()
     assert set(columns) == set(row.__struct_fields__)  # type: ignore[attr-defined]
     if "body" in columns:
-        assert columns[-1] == "body"
+        assert columns[-1] == "body" or columns[-2:] == ["body", "ref"]  # a later step
 
 
 def test_a_newer_schema_is_refused_and_not_touched(tmp_path: Path) -> None:

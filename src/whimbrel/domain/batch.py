@@ -1,8 +1,9 @@
 """One transaction's worth of rows, coalesced by key. Filled by the node's interpreter.
 
 Because keys only grow, a store applies a batch in this order whatever the order of its
-effects: inserts and upserts, then changes, then removals. Law: a batch is a value once it
-was handed to a store; nobody touches it again.
+effects: inserts and upserts, then changes, then removals. (Contacts and documents may return
+after their removal: of them the last word counts, and "all gone" is the last word of an
+account.) Law: a batch is a value once it was handed to a store; nobody touches it again.
 """
 
 from collections.abc import Callable
@@ -16,12 +17,19 @@ from whimbrel.domain.rows import (
     CountersGone,
     DeadLetterRow,
     DeviceGone,
+    DeviceKey,
     DeviceRow,
+    DocumentGone,
+    DocumentRow,
+    DocumentsGone,
     InboxGone,
     InboxRow,
     InboxUpto,
     PairRow,
     PairsGone,
+    RosterGone,
+    RosterGoneAll,
+    RosterRow,
     Row,
     SentForget,
     SentForgetAll,
@@ -44,12 +52,19 @@ class Batch:
         "dead_letters",
         "devices",
         "devices_gone",
+        "devices_keys",
+        "documents",
+        "documents_gone",
+        "documents_gone_all",
         "inbox",
         "inbox_gone",
         "inbox_upto",
         "number",
         "pairs",
         "pairs_gone",
+        "roster",
+        "roster_gone",
+        "roster_gone_all",
         "rows",
         "sent",
         "sent_forget",
@@ -68,6 +83,10 @@ class Batch:
         self.accounts: dict[int, AccountRow] = {}
         self.devices: dict[tuple[int, int], DeviceRow] = {}
         self.devices_gone: list[DeviceGone] = []
+        self.devices_keys: list[DeviceKey] = []
+        self.documents: dict[tuple[int, str], DocumentRow] = {}
+        self.documents_gone: list[DocumentGone] = []
+        self.documents_gone_all: list[DocumentsGone] = []
         self.sent: dict[tuple[int, int], SentRow] = {}
         self.sent_states: list[SentState] = []
         self.sent_marks: list[SentMarks] = []
@@ -78,6 +97,9 @@ class Batch:
         self.inbox_upto: dict[int, int] = {}  # owner -> upto
         self.pairs: dict[tuple[int, int], PairRow] = {}
         self.pairs_gone: list[PairsGone] = []
+        self.roster: dict[tuple[int, int], RosterRow] = {}
+        self.roster_gone: list[RosterGone] = []
+        self.roster_gone_all: list[RosterGoneAll] = []
         self.signups: dict[str, SignupRow] = {}
         self.signups_gone: list[SignupGone] = []
         self.counters: dict[str, CounterRow] = {}
@@ -100,6 +122,45 @@ def _device(batch: Batch, row: DeviceRow) -> None:
 def _device_gone(batch: Batch, row: DeviceGone) -> None:
     batch.devices.pop((row.account, row.device), None)
     batch.devices_gone.append(row)
+
+
+def _device_key(batch: Batch, row: DeviceKey) -> None:
+    batch.devices_keys.append(row)
+
+
+def _roster(batch: Batch, row: RosterRow) -> None:
+    """Unlike other keys, a contact that was removed may be listed again: the last word counts."""
+    batch.roster_gone = [g for g in batch.roster_gone if (g.owner, g.peer) != (row.owner, row.peer)]
+    batch.roster[(row.owner, row.peer)] = row
+
+
+def _roster_gone(batch: Batch, row: RosterGone) -> None:
+    batch.roster.pop((row.owner, row.peer), None)
+    batch.roster_gone.append(row)
+
+
+def _roster_gone_all(batch: Batch, row: RosterGoneAll) -> None:
+    for key in [key for key in batch.roster if key[0] == row.owner]:
+        del batch.roster[key]
+    batch.roster_gone_all.append(row)
+
+
+def _document(batch: Batch, row: DocumentRow) -> None:
+    batch.documents_gone = [
+        g for g in batch.documents_gone if (g.owner, g.name) != (row.owner, row.name)
+    ]
+    batch.documents[(row.owner, row.name)] = row
+
+
+def _document_gone(batch: Batch, row: DocumentGone) -> None:
+    batch.documents.pop((row.owner, row.name), None)
+    batch.documents_gone.append(row)
+
+
+def _documents_gone(batch: Batch, row: DocumentsGone) -> None:
+    for key in [key for key in batch.documents if key[0] == row.owner]:
+        del batch.documents[key]
+    batch.documents_gone_all.append(row)
 
 
 def _sent(batch: Batch, row: SentRow) -> None:
@@ -135,6 +196,7 @@ def after_state(row: SentRow, change: SentState) -> SentRow:
         row.read_us,
         at if state != 1 else 0,
         None,
+        row.ref,
     )
 
 
@@ -203,6 +265,13 @@ ADD: dict[type, Callable[[Batch, Any], None]] = {
     AccountRow: _account,
     DeviceRow: _device,
     DeviceGone: _device_gone,
+    DeviceKey: _device_key,
+    RosterRow: _roster,
+    RosterGone: _roster_gone,
+    RosterGoneAll: _roster_gone_all,
+    DocumentRow: _document,
+    DocumentGone: _document_gone,
+    DocumentsGone: _documents_gone,
     SentRow: _sent,
     SentState: _sent_state,
     SentMarks: _sent_marks,

@@ -178,6 +178,7 @@ class Unready(Exception):
 
 # Codes that travel without an exception: answers of actors and final states of messages.
 TRY_AGAIN = "try-again"
+CONFLICT = "conflict"  # another session took this one's resource
 GAP = "gap"
 NUMBER_USED = "number-used"
 TOO_OLD = "too-old"

@@ -34,6 +34,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     resend_max_s: float = 30.0
     reattach_s: float = 60.0
     rewind_s: float = 60.0  # items unconfirmed for so long are sent again from `confirmed`
+    # XMPP
+    stanza_bytes_max: int = 262_144  # of a client that is logged in
+    unauthenticated_bytes_max: int = 10_240  # of a stanza before the login
+    resources_max: int = 16  # XMPP clients of one account at a time
+    resume_s: int = 600  # how long a session waits for its client (XEP-0198)
+    resume_items_max: int = 2_000  # stanzas that wait in it, then it ends and messages wait
+    roster_items_max: int = 2_000
+    document_bytes_max: int = 131_072  # a vCard, one element of private storage
+    documents_bytes_max: int = 1_048_576  # all of an account
+    documents_max: int = 200
     # actor <-> actor
     open_per_peer_max: int = 32  # oldest open rows under way to one peer
     open_per_account_max: int = 10_000  # open rows of a sender, then submit answers busy

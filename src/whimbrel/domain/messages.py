@@ -56,6 +56,7 @@ class Submit(ToActor, frozen=True):
     """A device sends. `peer` is account_number(to); `body` is opaque; `hash` covers both.
 
     refused: a code if the edge found it unfit (body too big): it only uses up its number.
+    ref: what the client itself calls the message, kept with its ledger line.
     """
 
     request: ClassVar[bool] = True
@@ -67,6 +68,7 @@ class Submit(ToActor, frozen=True):
     hash: int
     body: bytes
     refused: str = ""
+    ref: str = ""
 
 
 class Confirm(ToActor, frozen=True):
@@ -142,6 +144,7 @@ class Link(ToActor, frozen=True):
     key_hash: bytes
     name: str
     tag: int  # comes back in LinkDone
+    scram: bytes = b""
 
 
 class Unlink(ToActor, frozen=True):
@@ -235,6 +238,7 @@ class Register(ToActor, frozen=True):
     key_hash: bytes
     name: str  # of the device
     reply: int  # who waits for Registered
+    scram: bytes = b""  # verifiers of the key
 
 
 class RemoveAccount(ToActor, frozen=True):
@@ -293,6 +297,7 @@ class VerifyPin(ToActor, frozen=True):
     key_hash: bytes
     name: str
     reply: int
+    scram: bytes = b""
 
 
 class PinNotSent(ToActor, frozen=True):

@@ -17,6 +17,12 @@ FINAL_STATES = (DELIVERED, READ, REFUSED, REMOVED)
 MESSAGE, COPY, RECEIPT, FAILURE, TRIM = 0, 1, 2, 3, 4
 LAST_WITH_BODY = COPY  # kinds up to this one hold a body
 
+# device.kind
+OWN, OFFLINE, RESOURCE = 0, 1, 2
+
+# roster.state: bits of RFC 6121 appendix A, and whether the contact is listed
+TO, FROM, ASK, ASKED, APPROVED, LISTED = 1, 2, 4, 8, 16, 32
+
 
 class Row(msgspec.Struct, frozen=True, gc=False):
     """Base of all rows and row operations: one value of the closed union of writes."""
@@ -39,10 +45,17 @@ class AccountRow(Row, frozen=True):
     contacts_used: int
     deleted: bool = False  # a tombstone keeps the numbers
     hidden: bool = False  # shows nobody when it is there
+    contacts: int = 0  # rows in its roster
 
 
 class DeviceRow(Row, frozen=True):
-    """Upsert, key (account, device)."""
+    """Upsert, key (account, device). decisions/0013 tells of the kinds.
+
+    kind: OWN (a device that speaks the own protocol), OFFLINE (where messages wait for the
+    account's XMPP clients; one an account), RESOURCE (a bound XMPP client; `name` is its
+    resource, `via` the device whose key it showed; it goes with its session).
+    scram: verifiers of the key for SASL, as protocol/sasl packs them; written once, see DeviceKey.
+    """
 
     account: int
     device: int
@@ -53,6 +66,18 @@ class DeviceRow(Row, frozen=True):
     confirmed: int
     ordinal: int  # raised by every new session; the highest wins
     last_seen_us: int
+    kind: int = OWN
+    scram: bytes = b""
+    via: int = 0
+
+
+class DeviceKey(Row, frozen=True):
+    """Change the key of one device."""
+
+    account: int
+    device: int
+    key_hash: bytes
+    scram: bytes
 
 
 class DeviceGone(Row, frozen=True):
@@ -77,6 +102,7 @@ class SentRow(Row, frozen=True):
     read_us: int
     final_us: int
     body: bytes | None
+    ref: str = ""  # the name that the sender's own client gave the message
 
 
 class SentState(Row, frozen=True):
@@ -186,6 +212,54 @@ class PairRow(Row, frozen=True):
 
 class PairsGone(Row, frozen=True):
     """Remove every pair row of `owner` (the account is deleted)."""
+
+    owner: int
+
+
+class RosterRow(Row, frozen=True):
+    """Upsert, key (owner, peer): a contact of RFC 6121 section 2, or a request to become one.
+
+    address: as in PairRow; of a contact elsewhere its bare JID ("@" first if it is a domain).
+    state: bits. request: the stanza that asks for our presence, while ASKED.
+    """
+
+    owner: int
+    peer: int
+    address: str
+    name: str
+    groups: bytes  # MessagePack [str, ...]
+    state: int
+    request: bytes
+
+
+class RosterGone(Row, frozen=True):
+    owner: int
+    peer: int
+
+
+class RosterGoneAll(Row, frozen=True):
+    """Remove every contact of `owner` (the account is deleted)."""
+
+    owner: int
+
+
+class DocumentRow(Row, frozen=True):
+    """Upsert, key (owner, name): what an XMPP client keeps at the server ("vcard-temp",
+    "private:{namespace}name")."""
+
+    owner: int
+    name: str
+    at_us: int
+    body: bytes
+
+
+class DocumentGone(Row, frozen=True):
+    owner: int
+    name: str
+
+
+class DocumentsGone(Row, frozen=True):
+    """Remove every document of `owner` (the account is deleted)."""
 
     owner: int
 

@@ -7,26 +7,34 @@ are under way, and can always be loaded again from its rows.
 import msgspec
 
 from whimbrel.domain.discreet import discreet
-from whimbrel.domain.rows import AccountRow, DeviceRow, PairRow
+from whimbrel.domain.rows import OWN, AccountRow, DeviceRow, PairRow
 
 NEVER = 1 << 62  # a time that does not come, in us
 
 
 class Device:
-    """One device of the account; numbers are never reused."""
+    """One device of the account; numbers are never reused.
+
+    `confirmed` is NEVER for a RESOURCE that takes no messages: it holds nothing up.
+    """
 
     __slots__ = (
         "confirmed",
         "key_hash",
+        "kind",
         "last_id",
         "last_seen_us",
         "name",
         "number",
         "ordinal",
+        "scram",
         "submitted",
+        "via",
     )
 
-    def __init__(self, number: int, key_hash: bytes, name: str) -> None:
+    def __init__(
+        self, number: int, key_hash: bytes, name: str, kind: int = OWN, via: int = 0
+    ) -> None:
         self.number = number
         self.key_hash = key_hash
         self.name = name
@@ -35,10 +43,14 @@ class Device:
         self.confirmed = 0
         self.ordinal = 0
         self.last_seen_us = 0
+        self.kind = kind
+        self.via = via
+        self.scram = b""
 
     @classmethod
     def of(cls, row: DeviceRow) -> "Device":
-        device = cls(row.device, row.key_hash, row.name)
+        device = cls(row.device, row.key_hash, row.name, row.kind, row.via)
+        device.scram = row.scram
         device.submitted = row.submitted
         device.last_id = row.last_id
         device.confirmed = row.confirmed
@@ -132,24 +144,37 @@ class Flight(msgspec.Struct, gc=False):
 
 
 class Attachment:
-    """A live session of a device, kept by the node's registry, not by the actor."""
+    """A live session of a device, kept by the node's registry, not by the actor.
+
+    A cursor of NEVER belongs to an XMPP client that takes no messages now.
+    """
 
     __slots__ = (
         "base",
         "bytes",
         "cursor",
         "device",
+        "directed",
         "ended",
         "flights",
         "ordinal",
+        "presence",
+        "priority",
         "reading",
+        "resource",
         "seen_us",
         "sent",
         "session",
     )
 
     def __init__(
-        self, device: int, session: int, ordinal: int, cursor: int, seen_us: int = 0
+        self,
+        device: int,
+        session: int,
+        ordinal: int,
+        cursor: int,
+        seen_us: int = 0,
+        resource: str = "",
     ) -> None:
         self.device = device
         self.session = session
@@ -162,6 +187,29 @@ class Attachment:
         self.reading = False  # a read of the inbox is under way
         self.seen_us = seen_us  # monotonic: when the session was heard of, at its latest
         self.ended = False  # end-of-queue was told since the last catch-up
+        self.resource = resource  # of an XMPP client; else ""
+        self.presence = b""  # its last one as a stanza without addresses; b"": not available
+        self.priority = 0
+        self.directed: dict[str, int] | None = None  # JIDs told of us beside the roster -> peer
+
+    @property
+    def there(self) -> bool:
+        """Does this session make the account present?"""
+        return not self.resource or bool(self.presence)
+
+
+class Contact:
+    """One entry of the roster. `state`: the bits of domain/rows."""
+
+    __slots__ = ("address", "groups", "name", "peer", "request", "state")
+
+    def __init__(self, peer: int, address: str) -> None:
+        self.peer = peer
+        self.address = address
+        self.name = ""
+        self.groups: tuple[str, ...] = ()
+        self.state = 0
+        self.request = b""
 
 
 class User:
@@ -171,6 +219,7 @@ class User:
         "address",
         "alarm_us",
         "attached",
+        "contacts",
         "contacts_hour",
         "contacts_used",
         "created_us",
@@ -187,6 +236,8 @@ class User:
         "open_count",
         "owing",
         "pairs",
+        "roster",
+        "strays_us",
         "tail",
         "waiting",
         "watchers",
@@ -208,6 +259,9 @@ class User:
         self.contacts_hour = 0
         self.contacts_used = 0
         self.hidden = False  # shows nobody when it is there
+        self.contacts = 0  # rows in the roster
+        self.roster: dict[int, Contact] | None = None  # None: not loaded
+        self.strays_us = 0  # when resources without a session go; monotonic, 0: not known
         self.devices: dict[int, Device] = {}
         self.pairs: dict[int, Pair] = {}
         self.forgot = False  # whether a pair was dropped from here since the actor woke
@@ -218,11 +272,17 @@ class User:
         self.loaded: dict[object, object] = {}  # answers to NotLoaded, taken by the rule
         self.alarm_us = NEVER  # monotonic time at which the runtime wakes this actor
 
+    @property
+    def there(self) -> bool:
+        """Is anybody here, as others may see it?"""
+        return any(att.there for att in self.attached.values())
+
 
 __all__ = [
     "NEVER",
     "AccountRow",
     "Attachment",
+    "Contact",
     "Device",
     "Flight",
     "Open",

@@ -88,6 +88,43 @@ class SentWant(Want, frozen=True):
     c: int
 
 
+class RefsWant(Want, frozen=True):
+    """-> list of (id, ref), rising: the sent rows to `peer` with after < id <= upto and a ref.
+    At most `limit`, the newest of them.
+    """
+
+    owner: int
+    peer: int
+    after: int
+    upto: int
+    limit: int
+
+
+class RosterWant(Want, frozen=True):
+    """-> list of RosterRow, by peer."""
+
+    owner: int
+
+
+class DocumentWant(Want, frozen=True):
+    """-> DocumentRow | None."""
+
+    owner: int
+    name: str
+
+
+class DocumentsWant(Want, frozen=True):
+    """-> dict of name -> bytes: how much is kept under which name."""
+
+    owner: int
+
+
+class BlockedWant(Want, frozen=True):
+    """-> list of addresses that the owner has blocked, sorted."""
+
+    owner: int
+
+
 class InboxWant(Want, frozen=True):
     """-> InboxRows: rows (after, upto] with bodies, at most `limit` and about `bytes`."""
 
@@ -159,12 +196,15 @@ class NotLoaded(Exception):
 __all__ = [
     "AccountRow",
     "Accounts",
+    "BlockedWant",
     "CounterRow",
     "DeadLetterRow",
     "DeadLetters",
     "DeskRows",
     "DeskWant",
     "DeviceRow",
+    "DocumentWant",
+    "DocumentsWant",
     "FlightsWant",
     "InboxWant",
     "NotLoaded",
@@ -175,6 +215,8 @@ __all__ = [
     "PairRow",
     "PairRows",
     "PairWant",
+    "RefsWant",
+    "RosterWant",
     "SentRow",
     "SentWant",
     "SettledPairWant",

@@ -116,7 +116,7 @@ def on_verify(desk: Desk, m: VerifyPin, turn: Turn) -> list[Effect]:
     if row is None or not good or not same:
         return _wrong(desk, m, row if good else None, turn)
     used = desk.signups[m.number] = replace(row, pin_hash=b"", tries=0)  # the waits stay
-    register = Register(m.number, m.key_hash, m.name, m.reply)
+    register = Register(m.number, m.key_hash, m.name, m.reply, m.scram)
     return [used, Note("pin-right"), Tell(account_number(m.number), register)]
 
 

@@ -13,7 +13,6 @@ from whimbrel.domain.answers import (
     Proven,
     Registered,
     Rejected,
-    Removed,
     UnlinkDone,
     Welcome,
 )
@@ -27,21 +26,19 @@ from whimbrel.domain.messages import (
     Link,
     Prove,
     Register,
-    RemoveAccount,
     Unlink,
 )
 from whimbrel.domain.rows import (
-    LAST_WITH_BODY,
+    OFFLINE,
+    RESOURCE,
     DeviceGone,
-    InboxUpto,
-    PairsGone,
-    SentForgetAll,
 )
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Attachment, Device, User
-from whimbrel.domain.wants import FlightsWant, NotLoaded
-from whimbrel.logic.pairs import account_row, device_row, floor_of
+from whimbrel.logic.contacts import leave, need_roster, own_there, show_device
+from whimbrel.logic.pairs import account_row, device_row, floor_of, wipe_without
 from whimbrel.logic.presence import tell_watchers
+from whimbrel.logic.resources import new_offline, part_offline
 from whimbrel.logic.stream import pump
 
 NO_HASH = bytes(32)  # of no key
@@ -53,7 +50,11 @@ def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
     same = compare_digest(device.key_hash if device is not None else NO_HASH, m.key_hash)
     if device is None or not same:
         return [Push(m.session, Rejected(NotAuthorized.code))]
+    need_roster(user)
+    came = own_there(user)
     effects: list[Effect] = []
+    if device.kind == OFFLINE:
+        effects += part_offline(user, device)
     old = user.attached.get(m.device)
     if old is not None and old.session != m.session:
         effects.append(Push(old.session, Gone(Replaced.code)))
@@ -65,7 +66,7 @@ def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
     if m.era == turn.era and start < m.last <= user.tail:
         start = m.last  # the device has these; it repeats its confirm after the welcome
     att = Attachment(m.device, m.session, device.ordinal, start, turn.mono_us)
-    was_online = bool(user.attached)
+    was_online = user.there
     user.attached[m.device] = att
     effects.append(device_row(user, device))
     effects.append(
@@ -87,6 +88,8 @@ def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
     effects += pump(user, att, turn)
     if not was_online:
         tell_watchers(user, turn, effects)
+    if not came:
+        show_device(user, True, effects)
     return effects
 
 
@@ -111,7 +114,8 @@ def on_attach(user: User, m: Attach, turn: Turn) -> list[Effect]:
             return [Tell(user.number, Confirm(m.device, m.session, m.confirmed))]
         return []  # the regular repetition: nothing was lost
     start = max(device.confirmed, min(m.last, user.tail))
-    att = Attachment(m.device, m.session, m.ordinal, start, turn.mono_us)
+    resource = device.name if device.kind == RESOURCE else ""
+    att = Attachment(m.device, m.session, m.ordinal, start, turn.mono_us, resource)
     user.attached[m.device] = att
     effects: list[Effect] = []
     if m.confirmed > device.confirmed:
@@ -124,14 +128,17 @@ def on_detach(user: User, m: Detach, turn: Turn) -> list[Effect]:
     att = user.attached.get(m.device)
     if att is None or att.session != m.session:
         return []
+    need_roster(user)
     del user.attached[m.device]
     effects: list[Effect] = []
     device = user.devices.get(m.device)
     if device is not None:
         device.last_seen_us = user.last_seen_us = turn.now_us
         effects.append(device_row(user, device))
-    if not user.attached:
+    if not user.there:
         tell_watchers(user, turn, effects)
+    if not own_there(user):
+        show_device(user, False, effects)
     return effects
 
 
@@ -144,10 +151,13 @@ def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
     created = not user.exists
     if user.address and user.address != m.address:  # two addresses, one number: decision 0005
         return [Reply(m.reply, Rejected(Exists.code))]
+    need_roster(user)
     effects: list[Effect] = []
     start = floor_of(user)
     for att in user.attached.values():
         effects.append(Push(att.session, Gone(Replaced.code)))
+        if att.presence:
+            leave(user, att, b"", effects)
     user.attached.clear()
     effects += [DeviceGone(user.number, number) for number in user.devices]
     user.devices.clear()
@@ -157,6 +167,7 @@ def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
         user.created_us = user.last_seen_us = turn.now_us
     user.last_device += 1
     device = Device(user.last_device, m.key_hash, m.name)
+    device.scram = m.scram
     device.confirmed = start
     user.devices[device.number] = device
     effects.append(account_row(user))
@@ -169,10 +180,11 @@ def on_link(user: User, m: Link, turn: Turn) -> list[Effect]:
     """A further device: it gets everything that still waits for any device."""
     if m.device not in user.devices:
         return [Push(m.session, Gone(Replaced.code))]
-    if len(user.devices) >= turn.limits.devices_max:
+    if sum(each.kind != RESOURCE for each in user.devices.values()) >= turn.limits.devices_max:
         return [Push(m.session, LinkDone(m.tag, 0, Busy.code))]
     user.last_device += 1
     device = Device(user.last_device, m.key_hash, m.name)
+    device.scram = m.scram
     device.confirmed = floor_of(user)
     user.devices[device.number] = device
     return [
@@ -187,50 +199,23 @@ def on_unlink(user: User, m: Unlink, turn: Turn) -> list[Effect]:
     if m.device not in user.devices:
         return [Push(m.session, Gone(Replaced.code))]
     gone = user.devices.get(m.gone)
-    if gone is None or m.gone == m.device:
+    if gone is None or m.gone == m.device or gone.kind == RESOURCE:
         return [Push(m.session, UnlinkDone(m.gone, NotFound.code))]
-    old = floor_of(user)
-    new = min(device.confirmed for device in user.devices.values() if device is not gone)
     effects: list[Effect] = []
-    if new > old:
-        want = FlightsWant(user.number, old, new, turn.limits.inbox_messages_max * 4)
-        if want not in user.loaded:
-            raise NotLoaded(want)
-        rows: list[tuple[int, int, int, int]] = user.loaded[want]  # type: ignore[assignment]
-        user.loaded.clear()
-        user.waiting = max(0, user.waiting - sum(row[1] <= LAST_WITH_BODY for row in rows))
-        effects.append(InboxUpto(user.number, new))
-    del user.devices[m.gone]
-    att = user.attached.pop(m.gone, None)
-    if att is not None:
-        effects.append(Push(att.session, Gone(Replaced.code)))
-    effects.append(DeviceGone(user.number, m.gone))
+    leaving = [gone, *(each for each in user.devices.values() if each.via == m.gone)]
+    heir = gone.kind == OFFLINE and any(
+        each.kind == RESOURCE and each not in leaving for each in user.devices.values()
+    )
+    if not heir:
+        wipe_without(user, leaving, turn, effects)
+    for each in leaving:
+        att = user.attached.pop(each.number, None)
+        if att is not None:
+            effects.append(Push(att.session, Gone(Replaced.code)))
+        del user.devices[each.number]
+        effects.append(DeviceGone(user.number, each.number))
+    if heir:  # XMPP clients with another key live on
+        effects += new_offline(user, gone.confirmed)
     effects.append(account_row(user))
     effects.append(Push(m.session, UnlinkDone(m.gone)))
-    return effects
-
-
-def on_remove(user: User, m: RemoveAccount, turn: Turn) -> list[Effect]:
-    """Delete the account. A tombstone keeps its numbers, so that none is ever given twice."""
-    if not user.exists:
-        return [Reply(m.reply, Removed(NotFound.code))]
-    effects: list[Effect] = [
-        Push(att.session, Gone(Replaced.code)) for att in user.attached.values()
-    ]
-    user.attached.clear()
-    effects += [DeviceGone(user.number, number) for number in user.devices]
-    user.devices.clear()
-    user.exists, user.deleted = False, True
-    user.waiting = 0
-    user.pairs.clear()
-    user.forgot = True
-    user.owing.clear()
-    user.open_count = 0
-    effects += [
-        InboxUpto(user.number, user.tail),
-        PairsGone(user.number),
-        SentForgetAll(user.number),
-        account_row(user),
-        Reply(m.reply, Removed()),
-    ]
     return effects

@@ -9,10 +9,24 @@ import msgspec
 
 from whimbrel.domain.answers import Item, ToSession
 from whimbrel.domain.effects import Effect, Push
-from whimbrel.domain.rows import COPY, AccountRow, DeviceRow, PairRow
+from whimbrel.domain.rows import (
+    COPY,
+    LAST_WITH_BODY,
+    OFFLINE,
+    AccountRow,
+    DeviceRow,
+    InboxUpto,
+    PairRow,
+)
 from whimbrel.domain.turn import Turn
-from whimbrel.domain.user import Attachment, Device, Flight, Pair, User
-from whimbrel.domain.wants import NotLoaded, PairRows, PairWant, SettledPairWant
+from whimbrel.domain.user import NEVER, Attachment, Device, Flight, Pair, User
+from whimbrel.domain.wants import (
+    FlightsWant,
+    NotLoaded,
+    PairRows,
+    PairWant,
+    SettledPairWant,
+)
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_ring = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode
@@ -106,6 +120,7 @@ def account_row(user: User) -> AccountRow:
         user.contacts_used,
         user.deleted,
         user.hidden,
+        user.contacts,
     )
 
 
@@ -120,6 +135,9 @@ def device_row(user: User, device: Device) -> DeviceRow:
         device.confirmed,
         device.ordinal,
         device.last_seen_us,
+        device.kind,
+        device.scram,
+        device.via,
     )
 
 
@@ -151,6 +169,49 @@ def floor_of(user: User) -> int:
         for device in devices.values():
             return device.confirmed
     return min((device.confirmed for device in user.devices.values()), default=user.tail)
+
+
+def offline_of(user: User) -> Device | None:
+    """Where messages wait for the account's XMPP clients; None if it never had one."""
+    return next((each for each in user.devices.values() if each.kind == OFFLINE), None)
+
+
+def has_readers(user: User, sender: Device) -> bool:
+    """Is there another device that shows what this one sent?"""
+    return any(
+        device is not sender and device.kind != OFFLINE and device.confirmed != NEVER
+        for device in user.devices.values()
+    )
+
+
+def wipe_without(user: User, gone: Collection[Device], turn: Turn, effects: list[Effect]) -> None:
+    """These are about to hold nothing any more: what they alone held is wiped. NotLoaded."""
+    old = floor_of(user)
+    left = [each.confirmed for each in user.devices.values() if each not in gone]
+    new = min(left, default=old)
+    if not old < new < NEVER:
+        return
+    want = FlightsWant(user.number, old, new, turn.limits.inbox_messages_max * 4)
+    if want not in user.loaded:
+        raise NotLoaded(want)
+    rows: list[tuple[int, int, int, int]] = user.loaded[want]  # type: ignore[assignment]
+    user.loaded.clear()
+    user.waiting = max(0, user.waiting - sum(row[1] <= LAST_WITH_BODY for row in rows))
+    effects += [InboxUpto(user.number, new), account_row(user)]
+
+
+HOUR_US = 3_600_000_000
+
+
+def count_contact(user: User, turn: Turn) -> int:
+    """0, or seconds to wait: nobody finds out who exists faster than the limits allow."""
+    hour = turn.now_us // HOUR_US
+    if hour != user.contacts_hour:
+        user.contacts_hour, user.contacts_used = hour, 0
+    if user.contacts_used >= turn.limits.new_contacts_per_hour:
+        return int(((hour + 1) * HOUR_US - turn.now_us) // 1_000_000) + 1
+    user.contacts_used += 1
+    return 0
 
 
 def push_all(user: User, answer: ToSession) -> list[Effect]:

@@ -19,6 +19,7 @@ from whimbrel.domain.messages import (
 )
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import User
+from whimbrel.logic.contacts import block_presence, hide_presence, need_roster
 from whimbrel.logic.pairs import account_row, pair_of, pair_row, push_all
 
 
@@ -62,7 +63,7 @@ def _forget_watchers(user: User, turn: Turn) -> None:
 
 
 def _presence(user: User) -> PeerPresence:
-    return PeerPresence(user.number, user.address, bool(user.attached), user.last_seen_us)
+    return PeerPresence(user.number, user.address, user.there, user.last_seen_us)
 
 
 def tell_watchers(user: User, turn: Turn, effects: list[Effect]) -> None:
@@ -81,13 +82,18 @@ def on_hide(user: User, m: Hide, turn: Turn) -> list[Effect]:
     """Those who watch hear the last of it: away, and nothing of when."""
     if m.device not in user.devices:
         return [Push(m.session, Gone("replaced"))]
+    need_roster(user)
     effects: list[Effect] = []
     if m.on and not user.hidden:
+        hide_presence(user, True, effects)
         _forget_watchers(user, turn)
         away = PeerPresence(user.number, user.address, False, 0)
         effects += [Tell(peer, away) for peer in user.watchers]
         user.watchers.clear()
+    shown_again = user.hidden and not m.on
     user.hidden = m.on
+    if shown_again:
+        hide_presence(user, False, effects)
     return [account_row(user), *push_all(user, HideDone(m.on)), *effects]
 
 
@@ -95,9 +101,19 @@ def on_block(user: User, m: Block, turn: Turn) -> list[Effect]:
     """Refuse, or accept again, what a peer sends. Also for addresses that nobody has yet."""
     if m.device not in user.devices:
         return [Push(m.session, Gone("replaced"))]
+    need_roster(user)
     pair = pair_of(user, m.peer)
+    effects: list[Effect] = []
+    if m.on != pair.blocked:
+        block_presence(user, m.peer, m.on, effects)
     pair.blocked = m.on
     pair.address = pair.address or m.to
     if m.on:
         user.watchers.pop(m.peer, None)
-    return [pair_row(user, pair), Push(m.session, BlockDone(m.to, m.on))]
+    done = BlockDone(m.to, m.on)
+    effects += [
+        Push(att.session, done)
+        for att in user.attached.values()
+        if att.resource and att.session != m.session
+    ]
+    return [pair_row(user, pair), Push(m.session, done), *effects]

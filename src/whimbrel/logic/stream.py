@@ -9,7 +9,7 @@ from whimbrel.domain.answers import EndOfQueue, Gone, Item, Rejected, UnknownSes
 from whimbrel.domain.effects import Effect, Push, ReadInbox, Tell
 from whimbrel.domain.errors import BadConfirm
 from whimbrel.domain.messages import Confirm, InboxRead, Rewind
-from whimbrel.domain.rows import LAST_WITH_BODY, MESSAGE, InboxUpto
+from whimbrel.domain.rows import LAST_WITH_BODY, MESSAGE, RESOURCE, InboxUpto
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Attachment, Device, Flight, User
 from whimbrel.domain.wants import FlightsWant, NotLoaded
@@ -21,6 +21,7 @@ from whimbrel.logic.pairs import (
     fly,
     for_device,
     need_pairs,
+    offline_of,
     pair_row,
     wake_by,
 )
@@ -74,6 +75,11 @@ def _confirm(
     floor = floor_of(user)
     device.confirmed = q
     effects.append(device_row(user, device))
+    if device.kind == RESOURCE:
+        base = offline_of(user)
+        if base is not None and base.confirmed < q:
+            base.confirmed = q
+            effects.append(device_row(user, base))
     _land(att, q)
     for peer, id in highest.items():
         pair = user.pairs[peer]
@@ -198,7 +204,7 @@ def _let_go(user: User, att: Attachment, turn: Turn, effects: list[Effect]) -> N
     """
     del user.attached[att.device]
     effects.append(Push(att.session, UnknownSession()))
-    if not user.attached:
+    if not user.there:
         user.last_seen_us = turn.now_us
         tell_watchers(user, turn, effects)
 

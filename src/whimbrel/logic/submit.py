@@ -38,8 +38,10 @@ from whimbrel.domain.wants import NotLoaded, SentWant
 from whimbrel.logic.pairs import (
     account_row,
     backoff_us,
+    count_contact,
     device_row,
     done_with,
+    has_readers,
     pair_of,
     pair_row,
     push_item,
@@ -47,8 +49,6 @@ from whimbrel.logic.pairs import (
 )
 from whimbrel.logic.receipts import hide, show_receipt
 from whimbrel.logic.trimming import make_room
-
-HOUR_US = 3_600_000_000
 
 
 def on_submit(user: User, m: Submit, turn: Turn) -> list[Effect]:
@@ -71,12 +71,13 @@ def on_submit(user: User, m: Submit, turn: Turn) -> list[Effect]:
     if user.open_count >= turn.limits.open_per_account_max:
         return [Push(m.session, SubmitRefused(c, Busy.code, 0, 1))]
     effects: list[Effect] = []
-    full = user.waiting >= turn.limits.inbox_messages_max and len(user.devices) > 1
+    copied = len(user.devices) > 1 and has_readers(user, device)
+    full = copied and user.waiting >= turn.limits.inbox_messages_max
     if full and not make_room(user, turn, effects):  # for the copy
         return [Push(m.session, SubmitRefused(c, Busy.code, 0, 1))]
     if not pair.wrote or not pair.exists or pair.address != m.to:
         if not pair.stored_id:  # whoever wrote to us first tells us nothing new by existing
-            wait_s = _count_contact(user, turn)
+            wait_s = count_contact(user, turn)
             if wait_s:
                 return [Push(m.session, SubmitRefused(c, RateLimited.code, 0, wait_s))]
             effects.append(account_row(user))
@@ -88,23 +89,45 @@ def on_submit(user: User, m: Submit, turn: Turn) -> list[Effect]:
         pair.wrote = True
         pair.address = m.to
         effects.append(pair_row(user, pair))
-    _accept(user, device, pair, m, turn, effects)
+    _accept(user, device, pair, m, copied, turn, effects)
     return effects
 
 
 def _accept(
-    user: User, device: Device, pair: Pair, m: Submit, turn: Turn, effects: list[Effect]
+    user: User,
+    device: Device,
+    pair: Pair,
+    m: Submit,
+    copied: bool,
+    turn: Turn,
+    effects: list[Effect],
 ) -> None:
     now = turn.now_us
     id = next_id(now, user.last_id)
     user.last_id = device.last_id = id
     device.submitted = m.c
     effects.append(
-        SentRow(user.number, id, m.peer, m.device, m.c, m.hash, OPEN, "", now, 0, 0, 0, 0, m.body)
+        SentRow(
+            user.number,
+            id,
+            m.peer,
+            m.device,
+            m.c,
+            m.hash,
+            OPEN,
+            "",
+            now,
+            0,
+            0,
+            0,
+            0,
+            m.body,
+            m.ref,
+        )
     )
     effects.append(device_row(user, device))
     effects.append(Push(m.session, Stored(m.c, id)))
-    if len(user.devices) > 1:
+    if copied:
         _copy(user, m, id, turn, effects)
     entry = Open(id, m.device, m.c, m.body, now)
     opened = pair.open
@@ -318,14 +341,3 @@ def refuse_poison(user: User, m: Submit, turn: Turn) -> list[Effect]:
     if device is not None and m.c == device.submitted + 1:
         _refuse(user, device, m, INTERNAL, turn, effects)
     return effects
-
-
-def _count_contact(user: User, turn: Turn) -> int:
-    """0, or seconds to wait: nobody finds out who exists faster than the limits allow."""
-    hour = turn.now_us // HOUR_US
-    if hour != user.contacts_hour:
-        user.contacts_hour, user.contacts_used = hour, 0
-    if user.contacts_used >= turn.limits.new_contacts_per_hour:
-        return int(((hour + 1) * HOUR_US - turn.now_us) // 1_000_000) + 1
-    user.contacts_used += 1
-    return 0

@@ -7,6 +7,29 @@ walks submit -> deliver -> stream -> receipts; each file is one of these words.
 from whimbrel.domain.answers import Description, DeviceDescription, Inspected, Rejected
 from whimbrel.domain.effects import Effect, Reply, Tell
 from whimbrel.domain.errors import INTERNAL, Busy
+from whimbrel.domain.im import (
+    Available,
+    Bind,
+    BlockedGet,
+    Close,
+    Credentials,
+    DocumentGet,
+    DocumentSet,
+    KeepVerifiers,
+    NewKey,
+    PeerAvailable,
+    PeerBounce,
+    PeerDocument,
+    PeerProbe,
+    PeerRelay,
+    PeerSubscription,
+    RefsGet,
+    Relay,
+    RosterGet,
+    RosterSet,
+    Subscription,
+    Unbind,
+)
 from whimbrel.domain.messages import (
     Ack,
     Alarm,
@@ -44,6 +67,14 @@ from whimbrel.domain.rows import SentForget
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import NEVER, Device, Open, User
 from whimbrel.domain.wants import PairRows, PairWant, UserRows, UserWant, Want
+from whimbrel.logic.contacts import (
+    on_peer_available,
+    on_peer_probe,
+    on_peer_subscription,
+    on_roster_get,
+    on_roster_set,
+    on_subscription,
+)
 from whimbrel.logic.deliver import on_deliver
 from whimbrel.logic.deliver import refuse_poison as refuse_poison_deliver
 from whimbrel.logic.devices import (
@@ -53,8 +84,14 @@ from whimbrel.logic.devices import (
     on_link,
     on_prove,
     on_register,
-    on_remove,
     on_unlink,
+)
+from whimbrel.logic.documents import (
+    on_blocked_get,
+    on_document_get,
+    on_document_set,
+    on_peer_document,
+    on_refs_get,
 )
 from whimbrel.logic.pairs import fill_pair, wake_by
 from whimbrel.logic.presence import (
@@ -67,6 +104,19 @@ from whimbrel.logic.presence import (
     on_watch,
 )
 from whimbrel.logic.receipts import on_mark_read, on_receipt, on_receipt_ack, retry_receipt
+from whimbrel.logic.relay import on_peer_bounce, on_peer_relay, on_relay
+from whimbrel.logic.removal import on_remove
+from whimbrel.logic.resources import (
+    on_available,
+    on_bind,
+    on_close,
+    on_credentials,
+    on_keep_verifiers,
+    on_new_key,
+    on_unbind,
+    strays,
+    unbind_strays,
+)
 from whimbrel.logic.stream import on_confirm, on_inbox_read, on_rewind, rewind_stale
 from whimbrel.logic.submit import on_ack, on_busy, on_submit, retry
 from whimbrel.logic.submit import refuse_poison as refuse_poison_submit
@@ -85,6 +135,7 @@ def on_alarm(user: User, m: Alarm, turn: Turn) -> list[Effect]:
             retry_receipt(user, pair, turn, effects)
         if not pair.open and not pair.owed:
             user.owing.discard(peer)
+    effects += unbind_strays(user, turn)
     return effects + rewind_stale(user, turn)
 
 
@@ -165,6 +216,7 @@ def fill(user: User, rows: object) -> None:
     user.contacts_hour = account.contacts_hour
     user.contacts_used = account.contacts_used
     user.hidden = account.hidden
+    user.contacts = account.contacts
     user.last_id = account.last_id
     for row in rows.devices:
         device = user.devices[row.device] = Device.of(row)
@@ -174,6 +226,8 @@ def fill(user: User, rows: object) -> None:
         if pair.owed:
             user.owing.add(peer)
             wake_by(user, 0)
+    if strays(user):
+        wake_by(user, 0)
     for sent in rows.open:
         pair = user.pairs[sent.peer]
         pair.open[sent.id] = Open(sent.id, sent.device, sent.c, sent.body or b"", sent.accepted_us)
@@ -212,7 +266,12 @@ def busy(key: int, message: ToActor) -> list[Effect]:
 
 def idle(user: User) -> bool:
     """May this actor leave memory? Not while it has promised to retry or to show presence."""
-    return not (user.owing or user.watchers or any(att.flights for att in user.attached.values()))
+    return not (
+        user.owing
+        or user.watchers
+        or any(att.flights for att in user.attached.values())
+        or strays(user)
+    )
 
 
 HANDLERS = {
@@ -246,4 +305,25 @@ HANDLERS = {
     Describe: on_describe,
     Inspect: on_inspect,
     Prove: on_prove,
+    Credentials: on_credentials,
+    Bind: on_bind,
+    Unbind: on_unbind,
+    Available: on_available,
+    NewKey: on_new_key,
+    KeepVerifiers: on_keep_verifiers,
+    Close: on_close,
+    RosterGet: on_roster_get,
+    RosterSet: on_roster_set,
+    Subscription: on_subscription,
+    PeerSubscription: on_peer_subscription,
+    PeerProbe: on_peer_probe,
+    PeerAvailable: on_peer_available,
+    Relay: on_relay,
+    PeerRelay: on_peer_relay,
+    PeerBounce: on_peer_bounce,
+    DocumentGet: on_document_get,
+    DocumentSet: on_document_set,
+    PeerDocument: on_peer_document,
+    BlockedGet: on_blocked_get,
+    RefsGet: on_refs_get,
 }

@@ -22,13 +22,16 @@ from whimbrel.domain.rows import (
     CounterRow,
     DeadLetterRow,
     DeviceRow,
+    DocumentRow,
     InboxRow,
     PairRow,
+    RosterRow,
     SentMarks,
     SentRow,
     SignupRow,
 )
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 
@@ -47,6 +50,8 @@ class Tables:
         self.inbox: dict[int, dict[int, InboxRow]] = {}
         self.pairs: dict[int, dict[int, PairRow]] = {}
         self.owed: dict[int, dict[int, PairRow]] = {}  # those of `pairs` that owe a receipt
+        self.roster: dict[int, dict[int, RosterRow]] = {}
+        self.documents: dict[int, dict[str, DocumentRow]] = {}
         self.signups: dict[str, SignupRow] = {}
         self.counters: dict[str, CounterRow] = {}
         self.dead_letters: list[DeadLetterRow] = []
@@ -75,7 +80,11 @@ class Tables:
                 account = replace(account, address=old.address, created_us=old.created_us)
             self.accounts[id] = account
         for device in batch.devices.values():
-            self.devices.setdefault(device.account, {})[device.device] = device
+            devices = self.devices.setdefault(device.account, {})
+            known = devices.get(device.device)
+            if known is not None:  # verifiers only change with their key
+                device = replace(device, scram=known.scram)
+            devices[device.device] = device
         for sent in batch.sent.values():
             self._set_sent(sent)
         for inbox in batch.inbox.values():
@@ -86,6 +95,10 @@ class Tables:
                 self.owed.setdefault(pair.owner, {})[pair.peer] = pair
             else:
                 _drop(self.owed, pair.owner, pair.peer)
+        for contact in batch.roster.values():
+            self.roster.setdefault(contact.owner, {})[contact.peer] = contact
+        for document in batch.documents.values():
+            self.documents.setdefault(document.owner, {})[document.name] = document
         self.signups.update(batch.signups)
         self.counters.update(batch.counters)
 
@@ -105,6 +118,13 @@ class Tables:
             for row in self._newest_sent(marks.owner, marks.after):
                 if row.peer == marks.peer and row.id <= marks.upto:
                     self._set_sent(after_marks(row, marks))
+
+        for key in batch.devices_keys:
+            device = self.devices.get(key.account, {}).get(key.device)
+            if device is not None:
+                self.devices[key.account][key.device] = replace(
+                    device, key_hash=key.key_hash, scram=key.scram
+                )
 
     def _newest_sent(self, owner: int, after: int) -> list[SentRow]:
         rows = self.sent.get(owner, {})
@@ -129,6 +149,14 @@ class Tables:
         for pairs in batch.pairs_gone:
             self.pairs.pop(pairs.owner, None)
             self.owed.pop(pairs.owner, None)
+        for contact in batch.roster_gone:
+            _drop(self.roster, contact.owner, contact.peer)
+        for contacts in batch.roster_gone_all:
+            self.roster.pop(contacts.owner, None)
+        for document in batch.documents_gone:
+            _drop(self.documents, document.owner, document.name)
+        for documents in batch.documents_gone_all:
+            self.documents.pop(documents.owner, None)
         for signup in batch.signups_gone:
             self.signups.pop(signup.number, None)
         for counters in batch.counters_gone:
@@ -177,7 +205,7 @@ _MARKS: dict[int, Callable[[SentRow, SentMarks], SentRow]] = {
 }
 
 
-def _drop(table: dict[int, dict[int, V]], owner: int, key: int) -> None:
+def _drop(table: dict[int, dict[K, V]], owner: int, key: K) -> None:
     """Remove one row; an owner without rows leaves nothing behind."""
     rows = table.get(owner)
     if rows is not None and rows.pop(key, None) is not None and not rows:

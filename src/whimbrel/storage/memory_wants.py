@@ -11,14 +11,19 @@ from whimbrel.domain.rows import (
     LAST_WITH_BODY,
     AccountRow,
     DeadLetterRow,
+    DocumentRow,
     InboxRow,
+    RosterRow,
     SentRow,
 )
 from whimbrel.domain.wants import (
     Accounts,
+    BlockedWant,
     DeadLetters,
     DeskRows,
     DeskWant,
+    DocumentsWant,
+    DocumentWant,
     FlightsWant,
     InboxWant,
     OldestWant,
@@ -27,6 +32,8 @@ from whimbrel.domain.wants import (
     OwnersOpen,
     PairRows,
     PairWant,
+    RefsWant,
+    RosterWant,
     SentWant,
     SettledPairWant,
     Totals,
@@ -91,6 +98,33 @@ def _sent(tables: Tables, want: SentWant) -> SentRow | None:
         if row.device == want.device and row.c == want.c and (found is None or row.id > found.id):
             found = row
     return found
+
+
+def _refs(tables: Tables, want: RefsWant) -> list[tuple[int, str]]:
+    rows = [
+        (row.id, row.ref)
+        for row in tables.sent.get(want.owner, {}).values()
+        if row.peer == want.peer and want.after < row.id <= want.upto and row.ref
+    ]
+    return sorted(rows)[-want.limit :]
+
+
+def _roster(tables: Tables, want: RosterWant) -> list[RosterRow]:
+    rows = tables.roster.get(want.owner, {})
+    return [rows[peer] for peer in sorted(rows)]
+
+
+def _document(tables: Tables, want: DocumentWant) -> DocumentRow | None:
+    return tables.documents.get(want.owner, {}).get(want.name)
+
+
+def _documents(tables: Tables, want: DocumentsWant) -> dict[str, int]:
+    rows = tables.documents.get(want.owner, {})
+    return {name: len(rows[name].body) for name in sorted(rows)}
+
+
+def _blocked(tables: Tables, want: BlockedWant) -> list[str]:
+    return sorted(p.address for p in tables.pairs.get(want.owner, {}).values() if p.blocked)
 
 
 def _inbox(tables: Tables, want: InboxWant) -> InboxPage:
@@ -170,6 +204,11 @@ _READ: dict[type, Callable[[Tables, Any], object]] = {
     FlightsWant: _flights,
     OldestWant: _oldest,
     SentWant: _sent,
+    RefsWant: _refs,
+    RosterWant: _roster,
+    DocumentWant: _document,
+    DocumentsWant: _documents,
+    BlockedWant: _blocked,
     InboxWant: _inbox,
     DeskWant: _desk,
     OwnersOpen: _owners_open,

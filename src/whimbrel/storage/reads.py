@@ -14,16 +14,21 @@ from whimbrel.domain.rows import (
     CounterRow,
     DeadLetterRow,
     DeviceRow,
+    DocumentRow,
     InboxRow,
     PairRow,
+    RosterRow,
     SentRow,
     SignupRow,
 )
 from whimbrel.domain.wants import (
     Accounts,
+    BlockedWant,
     DeadLetters,
     DeskRows,
     DeskWant,
+    DocumentsWant,
+    DocumentWant,
     FlightsWant,
     InboxWant,
     OldestWant,
@@ -32,6 +37,8 @@ from whimbrel.domain.wants import (
     OwnersOpen,
     PairRows,
     PairWant,
+    RefsWant,
+    RosterWant,
     SentWant,
     SettledPairWant,
     Totals,
@@ -48,6 +55,8 @@ _PAIR = f"p.{', p.'.join(PairRow.__struct_fields__)}"
 _INBOX = f"i.{', i.'.join(InboxRow.__struct_fields__)}"
 _SIGNUP = ", ".join(SignupRow.__struct_fields__)
 _COUNTER = ", ".join(CounterRow.__struct_fields__)
+_ROSTER = ", ".join(RosterRow.__struct_fields__)
+_DOCUMENT = ", ".join(DocumentRow.__struct_fields__)
 _DEAD_LETTER = ", ".join(DeadLetterRow.__struct_fields__)
 _WROTE = PairRow.__struct_fields__.index("wrote")
 _BLOCKED = PairRow.__struct_fields__.index("blocked")
@@ -67,6 +76,13 @@ FLIGHTS = "SELECT q, kind, peer, id FROM inbox WHERE owner=? AND q>? AND q<=? OR
 OLDEST = """SELECT q, kind, peer, id, stored_us FROM inbox WHERE owner=? AND q>? AND kind<=1
  ORDER BY q LIMIT ?"""
 SENT = f"SELECT {_SENT} FROM sent WHERE owner=? AND device=? AND c=? ORDER BY id DESC LIMIT 1"
+REFS = """SELECT id, ref FROM sent
+ WHERE owner=? AND id>? AND id<=? AND peer=? AND ref<>'' ORDER BY id DESC LIMIT ?"""
+ROSTER = f"SELECT {_ROSTER} FROM roster WHERE owner=? ORDER BY peer"
+DOCUMENT = f"SELECT {_DOCUMENT} FROM document WHERE owner=? AND name=?"
+DOCUMENTS = "SELECT name, length(body) FROM document WHERE owner=? ORDER BY name"
+BLOCKS = """SELECT address FROM pair INDEXED BY pair_blocked
+ WHERE owner=? AND blocked=1 ORDER BY address"""
 INBOX = f"""SELECT coalesce(a.address, ''), {_INBOX} FROM inbox i
  LEFT JOIN account a ON a.id=i.peer
  WHERE i.owner=? AND i.q>? AND i.q<=? ORDER BY i.q LIMIT ?"""
@@ -144,6 +160,28 @@ def _sent(db: apsw.Connection, want: SentWant) -> SentRow | None:
     return SentRow(*rows[0]) if rows else None
 
 
+def _refs(db: apsw.Connection, want: RefsWant) -> list[Any]:
+    key = (want.owner, want.after, want.upto, want.peer, want.limit)
+    return db.execute(REFS, key).fetchall()[::-1]
+
+
+def _roster(db: apsw.Connection, want: RosterWant) -> list[RosterRow]:
+    return [RosterRow(*row) for row in db.execute(ROSTER, (want.owner,))]
+
+
+def _document(db: apsw.Connection, want: DocumentWant) -> DocumentRow | None:
+    rows: list[Any] = db.execute(DOCUMENT, (want.owner, want.name)).fetchall()
+    return DocumentRow(*rows[0]) if rows else None
+
+
+def _documents(db: apsw.Connection, want: DocumentsWant) -> dict[Any, Any]:
+    return {row[0]: row[1] for row in db.execute(DOCUMENTS, (want.owner,))}
+
+
+def _blocked(db: apsw.Connection, want: BlockedWant) -> list[str]:
+    return [row[0] for row in db.execute(BLOCKS, (want.owner,))]
+
+
 def _inbox(db: apsw.Connection, want: InboxWant) -> InboxPage:
     cursor = db.execute(INBOX, (want.owner, want.after, want.upto, want.limit))
     try:
@@ -206,6 +244,11 @@ _READ: dict[type, Callable[[apsw.Connection, Any], object]] = {
     FlightsWant: _flights,
     OldestWant: _oldest,
     SentWant: _sent,
+    RefsWant: _refs,
+    RosterWant: _roster,
+    DocumentWant: _document,
+    DocumentsWant: _documents,
+    BlockedWant: _blocked,
     InboxWant: _inbox,
     DeskWant: _desk,
     OwnersOpen: _owners_open,

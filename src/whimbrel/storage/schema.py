@@ -3,7 +3,8 @@
 Step n brings a database from schema n-1 to schema n; a released step is never edited.
 Neighbours: statements.py writes these tables, reads.py reads them, opening.py calls
 `migrate`. Law: a table has a column for every field of its row in domain/rows.py, by the same name;
-bodies stand last, so that reading the other columns never touches them.
+bodies stand last, so that reading the other columns never touches them (only sent.ref came later,
+and is read by itself).
 """
 
 from collections.abc import Sequence
@@ -88,7 +89,28 @@ CREATE TABLE probe(one INTEGER PRIMARY KEY CHECK (one = 1), filler BLOB NOT NULL
 
 _HIDDEN = "ALTER TABLE account ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;"
 
-STEPS: tuple[str, ...] = (_FIRST, _HIDDEN)
+_XMPP = """
+ALTER TABLE account ADD COLUMN contacts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE device ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE device ADD COLUMN scram BLOB NOT NULL DEFAULT x'';
+ALTER TABLE device ADD COLUMN via INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sent ADD COLUMN ref TEXT NOT NULL DEFAULT '';
+
+CREATE TABLE roster(
+  owner INTEGER NOT NULL, peer INTEGER NOT NULL, address TEXT NOT NULL, name TEXT NOT NULL,
+  groups BLOB NOT NULL, state INTEGER NOT NULL, request BLOB NOT NULL,
+  PRIMARY KEY (owner, peer)
+) WITHOUT ROWID;
+
+CREATE TABLE document(
+  owner INTEGER NOT NULL, name TEXT NOT NULL, at_us INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX document_owner ON document(owner, name);
+
+CREATE INDEX pair_blocked ON pair(owner) WHERE blocked = 1;
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _HIDDEN, _XMPP)
 
 
 def schema_of(db: apsw.Connection, name: str) -> int:

@@ -16,8 +16,10 @@ from whimbrel.domain.rows import (
     CounterRow,
     DeadLetterRow,
     DeviceRow,
+    DocumentRow,
     InboxRow,
     PairRow,
+    RosterRow,
     Row,
     SentRow,
     SignupRow,
@@ -60,7 +62,9 @@ class _Upsert:
 
 # An account's address and birth never change: left out, so that their index is not touched.
 ACCOUNT = _Upsert("account", AccountRow, 1, fixed=("address", "created_us"))
-DEVICE = _Upsert("device", DeviceRow, 2)
+DEVICE = _Upsert("device", DeviceRow, 2, fixed=("scram",))
+ROSTER = _Upsert("roster", RosterRow, 2)
+DOCUMENT = _Upsert("document", DocumentRow, 2)
 PAIR = _Upsert("pair", PairRow, 2)
 SIGNUP = _Upsert("signup", SignupRow, 1)
 COUNTER = _Upsert("counter", CounterRow, 1)
@@ -82,6 +86,11 @@ SENT_MARKS = """UPDATE sent SET state=?5,
  final_us = CASE final_us WHEN 0 THEN ?7 ELSE final_us END
  WHERE owner=?1 AND id>?3 AND id<=?4 AND peer=?2 AND (state=1 OR (state=2 AND ?5=3))"""
 
+DEVICE_KEY = "UPDATE device SET key_hash=?3, scram=?4 WHERE account=?1 AND device=?2"
+ROSTER_GONE = "DELETE FROM roster WHERE owner=?1 AND peer=?2"
+ROSTER_GONE_ALL = "DELETE FROM roster WHERE owner=?1"
+DOCUMENT_GONE = "DELETE FROM document WHERE owner=?1 AND name=?2"
+DOCUMENTS_GONE = "DELETE FROM document WHERE owner=?1"
 DEVICE_GONE = "DELETE FROM device WHERE account=?1 AND device=?2"
 SENT_FORGET = "DELETE FROM sent WHERE owner=?1 AND state IN (2, 3, 4, 5) AND final_us<?2"
 SENT_FORGET_ALL = "DELETE FROM sent WHERE owner=?1"
@@ -116,6 +125,10 @@ def _put(db: apsw.Connection, batch: Batch) -> None:
         db.executemany(INBOX, map(astuple, batch.inbox.values()))
     if batch.pairs:
         PAIR.execute(db, batch.pairs.values())
+    if batch.roster:
+        ROSTER.execute(db, batch.roster.values())
+    if batch.documents:
+        DOCUMENT.execute(db, batch.documents.values())
     if batch.signups:
         SIGNUP.execute(db, batch.signups.values())
     if batch.counters:
@@ -127,6 +140,8 @@ def _change(db: apsw.Connection, batch: Batch) -> None:
         db.executemany(SENT_STATE, map(astuple, batch.sent_states))
     if batch.sent_marks:
         db.executemany(SENT_MARKS, map(astuple, batch.sent_marks))
+    if batch.devices_keys:
+        db.executemany(DEVICE_KEY, map(astuple, batch.devices_keys))
 
 
 def _remove(db: apsw.Connection, batch: Batch) -> None:
@@ -138,6 +153,10 @@ def _remove(db: apsw.Connection, batch: Batch) -> None:
         (batch.sent_forget_all, SENT_FORGET_ALL),
         (batch.devices_gone, DEVICE_GONE),
         (batch.pairs_gone, PAIRS_GONE),
+        (batch.roster_gone, ROSTER_GONE),
+        (batch.roster_gone_all, ROSTER_GONE_ALL),
+        (batch.documents_gone, DOCUMENT_GONE),
+        (batch.documents_gone_all, DOCUMENTS_GONE),
         (batch.signups_gone, SIGNUP_GONE),
         (batch.counters_gone, COUNTERS_GONE),
     ):

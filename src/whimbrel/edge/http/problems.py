@@ -50,6 +50,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "wrong-method": (405, "This address does not take this method."),
     "wrong-offset": (409, "Go on at another byte: the header Upload-Offset says where."),
     "exists": (409, "This account exists already."),
+    "conflict": (409, "Another session took the place of this one."),
     "body-too-big": (413, "The request is too big."),
     "too-big": (413, "The file, or this piece of it, is too big."),
     "wrong-type": (415, "A file of this type is not taken, or it is damaged."),

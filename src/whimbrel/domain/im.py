@@ -1,0 +1,334 @@
+"""What XMPP clients say to their account's actor beside messages, and what they hear: binding,
+presence, the roster, documents, and stanzas that pass through (RFC 6121).
+
+Values like those of messages.py and answers.py. A stanza is bytes in the namespace
+jabber:client, ready to be written; rules never look into it.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from whimbrel.domain.answers import ToSession
+from whimbrel.domain.discreet import discreet
+from whimbrel.domain.messages import ToActor
+
+# kinds of stanzas that pass through
+IQ, MESSAGE, HEADLINE, PRESENCE, BOUNCE = 0, 1, 2, 3, 4
+# chat states that a device of the own protocol can show
+NO_STATE, PAUSED, COMPOSING = -1, 0, 1
+
+
+# ---- from a session --------------------------------------------------------------------
+
+
+class Credentials(ToActor, frozen=True):
+    """Somebody wants to log in as this account; answered with Keys."""
+
+    request: ClassVar[bool] = True
+    session: int
+
+
+class Bind(ToActor, frozen=True):
+    """The session proved device `via`'s key and takes this resource. Answered with Bound,
+    Rejected(not-authorized) or Rejected(busy).
+    """
+
+    request: ClassVar[bool] = True
+    session: int
+    via: int
+    resource: str
+
+
+class Unbind(ToActor, frozen=True):
+    """The session is over, for good. `presence`: what contacts are told, without addresses."""
+
+    device: int
+    session: int
+    presence: bytes
+
+
+class Available(ToActor, frozen=True):
+    """Presence without an address. stanza b"": unavailable, and `last` is what contacts hear."""
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    priority: int
+    stanza: bytes
+    last: bytes = b""
+
+
+class RosterGet(ToActor, frozen=True):
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+
+
+class RosterSet(ToActor, frozen=True):
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+    peer: int
+    address: str
+    name: str
+    groups: tuple[str, ...]
+    remove: bool
+
+
+class Subscription(ToActor, frozen=True):
+    """kind: subscribe, subscribed, unsubscribe or unsubscribed (RFC 6121 section 3)."""
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+    peer: int
+    address: str
+    kind: str
+    stanza: bytes  # for the other side, with its from and to
+
+
+class Relay(ToActor, frozen=True):
+    """A stanza that is not stored: iq, headline, chat state, directed presence.
+
+    resource: of whom it is for; "" = all that are available. state: for devices of the own
+    protocol. on: of directed presence, whether it says available.
+    """
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    peer: int
+    address: str  # of whom it is for
+    resource: str
+    kind: int
+    stanza: bytes
+    state: int = NO_STATE
+    on: bool = False
+
+
+class DocumentGet(ToActor, frozen=True):
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+    name: str
+
+
+class DocumentSet(ToActor, frozen=True):
+    """body b"": remove it."""
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+    name: str
+    body: bytes
+
+
+class BlockedGet(ToActor, frozen=True):
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+
+
+class NewKey(ToActor, frozen=True):
+    """Change the key by which this session came in."""
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+    key_hash: bytes
+    scram: bytes
+
+
+class KeepVerifiers(ToActor, frozen=True):
+    """The key of device `via` was shown: these are its verifiers, if it has none yet."""
+
+    session: int
+    via: int
+    key_hash: bytes
+    scram: bytes
+
+
+class Close(ToActor, frozen=True):
+    """Remove the account, as one of its own sessions asks."""
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+
+
+class RefsGet(ToActor, frozen=True):
+    """Which of our messages to `peer` have after < id <= upto? By the names our clients gave."""
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+    peer: int
+    after: int
+    upto: int
+
+
+class PeerDocument(ToActor, frozen=True):
+    """A session asks for a public document of this account; answered with DocumentGot."""
+
+    request: ClassVar[bool] = True
+    session: int
+    tag: int
+    name: str
+
+
+# ---- from other users' actors ----------------------------------------------------------
+
+
+class PeerSubscription(ToActor, frozen=True):
+    request: ClassVar[bool] = True
+    peer: int
+    address: str
+    kind: str
+    stanza: bytes
+
+
+class PeerRelay(ToActor, frozen=True):
+    """sender: the JID's resource; see Relay."""
+
+    request: ClassVar[bool] = True
+    peer: int
+    address: str  # of the sender
+    sender: str
+    resource: str
+    kind: int
+    stanza: bytes
+    state: int = NO_STATE
+
+
+class PeerBounce(ToActor, frozen=True):
+    """Nobody took this iq: back to the resource that sent it."""
+
+    peer: int
+    resource: str
+    stanza: bytes
+
+
+class PeerProbe(ToActor, frozen=True):
+    """A resource of `peer` became available, or a contact was accepted: tell it who is here."""
+
+    request: ClassVar[bool] = True
+    peer: int
+    address: str
+    resource: str  # "": all of them
+
+
+class PeerAvailable(ToActor, frozen=True):
+    """A contact's resource came, changed or went. stanza: presence without addresses."""
+
+    request: ClassVar[bool] = True
+    peer: int
+    address: str
+    resource: str
+    stanza: bytes
+    to: str = ""  # only this resource
+    direct: bool = False  # also without a subscription
+
+
+# ---- what a session hears --------------------------------------------------------------
+
+
+class Keys(ToSession, frozen=True):
+    """(device, hash of its key, verifiers) of each; none if there is no such account."""
+
+    account: str
+    keys: tuple[tuple[int, bytes, bytes], ...]
+
+
+class Bound(ToSession, frozen=True):
+    account: str
+    device: int
+    resource: str
+    ordinal: int
+    era: int
+
+
+class Done(ToSession, frozen=True):
+    """A command was carried out and committed, or refused by name."""
+
+    tag: int
+    code: str = ""
+
+
+class RosterItem(msgspec.Struct, frozen=True):
+    """state: the bits of domain/rows; without LISTED: removed."""
+
+    address: str
+    name: str
+    groups: tuple[str, ...]
+    state: int
+    __repr__ = discreet
+
+
+class RosterGot(ToSession, frozen=True):
+    tag: int
+    items: tuple[RosterItem, ...]
+
+
+class RosterChanged(ToSession, frozen=True):
+    item: RosterItem
+
+
+class StanzaShown(ToSession, frozen=True):
+    """Written as it is. `kind` as in Relay."""
+
+    kind: int
+    stanza: bytes
+
+
+class Bounced(ToSession, frozen=True):
+    """Nobody took this stanza of ours."""
+
+    stanza: bytes
+
+
+class SubscriptionCame(ToSession, frozen=True):
+    """Presence of a subscribing kind, from a bare JID; stanza b"": without any text."""
+
+    address: str
+    kind: str
+    stanza: bytes
+
+
+class PresenceCame(ToSession, frozen=True):
+    """Of a contact, or of another resource of the account itself."""
+
+    address: str
+    resource: str
+    stanza: bytes
+
+
+class DocumentGot(ToSession, frozen=True):
+    """body None: there is none."""
+
+    tag: int
+    body: bytes | None
+    code: str = ""
+
+
+class BlockedGot(ToSession, frozen=True):
+    tag: int
+    addresses: tuple[str, ...]
+
+
+class RefsGot(ToSession, frozen=True):
+    tag: int
+    refs: tuple[tuple[int, str], ...]
+
+
+class KeyChanged(ToSession, frozen=True):
+    tag: int
