@@ -40,6 +40,7 @@ class Server:
         self.ready: dict[str, Any] = {}
         self.native_port = 0  # 0: any free one
         self.http_port = 0
+        self.xmpp_port = 0
         self.start_s = 0.0
         self.command: tuple[str, ...] = COMMAND
 
@@ -70,6 +71,7 @@ class Server:
             'domain = "localhost"\n[listen]\nhost = "127.0.0.1"\n'
             f"native = {self.native_port}\n"
             f"native_plain = 0\nhttps = 0\nhttp = {self.http_port}\n"
+            f"xmpp = {self.xmpp_port}\nxmpp_tls = 0\nxmpp_plain = 0\n"
             '[log]\nlevel = "warning"\nformat = "json"\n' + self.limits
         )
         ready = self.folder / "ready.json"

@@ -120,7 +120,9 @@ async def main() -> None:
         accounts.create(folder, PEOPLE)
         plenty = 10**9
         config = Config(
-            listen=Listen(host="127.0.0.1", native=-1, native_plain=0, https=-1, http=0),
+            listen=Listen(
+                host="127.0.0.1", native=-1, native_plain=0, https=-1, http=0, xmpp=-1, xmpp_tls=-1
+            ),
             signup=SignupLimits(wrong_per_client=plenty),
             sms=Sms("file", {"path": str(folder / "pins")}),
             limits=Limits(

@@ -10,7 +10,16 @@ from sim.device import SimDevice
 from sim.node import SimNode
 from sim.planting import Edit, Mutant
 from whimbrel.edge.session import Session
-from whimbrel.logic import deliver, devices, pairs, receipts, removal, stream, submit, trimming, user
+from whimbrel.logic import (
+    deliver,
+    devices,
+    pairs,
+    receipts,
+    stream,
+    submit,
+    trimming,
+    user,
+)
 from whimbrel.runtime.engine import Engine
 from whimbrel.storage import memory_rows, memory_wants
 from whimbrel.storage.memory import MemoryStore

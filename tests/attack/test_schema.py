@@ -46,7 +46,7 @@ class Server:
 
     async def _start(self) -> Node:
         config = Config(
-            listen=Listen(host="127.0.0.1", native=-1, https=-1, http=0),
+            listen=Listen(host="127.0.0.1", native=-1, https=-1, http=0, xmpp=-1, xmpp_tls=-1),
             sms=Sms("file", {"path": str(self._folder / "pins.txt")}),
         )
         node = Node(config, self._folder)

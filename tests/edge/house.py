@@ -253,7 +253,9 @@ async def house(
     """With the two people inside; `limits` as in domain/limits.py."""
     accounts.create(folder, people)
     config = Config(
-        listen=Listen(host="127.0.0.1", native=0, native_plain=0, https=0, http=0),
+        listen=Listen(
+            host="127.0.0.1", native=0, native_plain=0, https=0, http=0, xmpp=0, xmpp_tls=0
+        ),
         web=web,
         limits=Limits(**limits),
     )

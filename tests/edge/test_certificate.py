@@ -49,7 +49,8 @@ async def shown(node: Node) -> str:
 async def test_new_files_are_shown_to_new_connections_and_old_ones_go_on(tmp_path: Path) -> None:
     pem, key = write_certificate(tmp_path, "first.example.org")
     config = Config(
-        listen=Listen(host="127.0.0.1", native=0, https=-1, http=-1), tls=Tls(str(pem), str(key))
+        listen=Listen(host="127.0.0.1", native=0, https=-1, http=-1, xmpp=-1, xmpp_tls=-1),
+        tls=Tls(str(pem), str(key)),
     )
     node = Node(config, tmp_path / "data")
     await node.start()
@@ -73,7 +74,8 @@ async def test_new_files_are_shown_to_new_connections_and_old_ones_go_on(tmp_pat
 async def test_a_broken_file_is_not_taken_and_the_old_certificate_stays(tmp_path: Path) -> None:
     pem, key = write_certificate(tmp_path, "first.example.org")
     config = Config(
-        listen=Listen(host="127.0.0.1", native=0, https=-1, http=-1), tls=Tls(str(pem), str(key))
+        listen=Listen(host="127.0.0.1", native=0, https=-1, http=-1, xmpp=-1, xmpp_tls=-1),
+        tls=Tls(str(pem), str(key)),
     )
     node = Node(config, tmp_path / "data")
     await node.start()

@@ -31,7 +31,7 @@ from whimbrel.node.config import Config, Listen, Web
 from whimbrel.protocol import wire
 from whimbrel.protocol.codes import CLOSE_CODES, CODES
 
-EVERY_PORT = Listen(host="127.0.0.1", native=0, native_plain=0, https=0, http=0)
+EVERY_PORT = Listen(host="127.0.0.1", native=0, native_plain=0, https=0, http=0, xmpp=0, xmpp_tls=0)
 
 
 @asynccontextmanager

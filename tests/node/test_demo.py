@@ -17,7 +17,11 @@ from whimbrel.node.config import Config, Listen
 from whimbrel.node.demo import FILE, Demo
 
 PATIENCE_S = 20
-CONFIG = Config(listen=Listen(host="127.0.0.1", native=0, native_plain=-1, https=-1, http=-1))
+CONFIG = Config(
+    listen=Listen(
+        host="127.0.0.1", native=0, native_plain=-1, https=-1, http=-1, xmpp=-1, xmpp_tls=-1
+    )
+)
 
 
 @pytest.fixture(autouse=True)

@@ -73,6 +73,7 @@ class SpiedServer(Server):
         config, ready = self.folder / "whimbrel.toml", self.folder / "ready.json"
         config.write_text(
             '[listen]\nhost = "127.0.0.1"\nnative = 0\nnative_plain = 0\nhttps = 0\nhttp = 0\n'
+            "xmpp = 0\nxmpp_tls = 0\n"
             f'[log]\nlevel = "debug"\nformat = "{self.form}"\n'
             f'[sms]\nsender = "file"\n[sms.options]\npath = "{self.pins}"\n'
             "[signup]\npin_digits = 8\nnumber_waits_s = [1]\n[limits]\nhello_bytes_max = 4096\n"

@@ -19,7 +19,7 @@ from whimbrel.client.sqlite_store import SqliteClientStore
 from whimbrel.domain.errors import Unready
 from whimbrel.domain.limits import Limits
 from whimbrel.edge.certificate import self_signed
-from whimbrel.node.assemble import secret_file
+from whimbrel.node.secret_files import secret_file
 from whimbrel.storage.backup import back_up, restore
 from whimbrel.storage.lock import FolderLock
 from whimbrel.storage.opening import FILE

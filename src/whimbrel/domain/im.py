@@ -186,6 +186,15 @@ class PeerDocument(ToActor, frozen=True):
     name: str
 
 
+class LastGet(ToActor, frozen=True):
+    """A session of `peer` asks when this account was here last; answered with LastGot."""
+
+    request: ClassVar[bool] = True
+    session: int
+    tag: int
+    peer: int
+
+
 # ---- from other users' actors ----------------------------------------------------------
 
 
@@ -257,6 +266,12 @@ class Bound(ToSession, frozen=True):
     era: int
 
 
+class Started(ToSession, frozen=True):
+    """The resource takes messages from now on: the first item comes after `confirmed`."""
+
+    confirmed: int
+
+
 class Done(ToSession, frozen=True):
     """A command was carried out and committed, or refused by name."""
 
@@ -317,6 +332,15 @@ class DocumentGot(ToSession, frozen=True):
 
     tag: int
     body: bytes | None
+    code: str = ""
+
+
+class LastGot(ToSession, frozen=True):
+    """code: "forbidden" for who may not see presence, and for an account that is not there."""
+
+    tag: int
+    here: bool
+    at_us: int
     code: str = ""
 
 

@@ -27,7 +27,7 @@ VALID_DAYS = 3_650
 
 
 class Certificate:
-    """Two contexts over one pair of files: TLS 1.3 for our protocol, 1.2 and up for HTTP."""
+    """Contexts over one pair of files: TLS 1.3 for our protocol, 1.2 and up for HTTP and XMPP."""
 
     def __init__(self, certificate: Path, key: Path, alpn: str) -> None:
         self._certificate = certificate
@@ -40,7 +40,12 @@ class Certificate:
         self.http.minimum_version = ssl.TLSVersion.TLSv1_2
         self.http.set_alpn_protocols(["http/1.1"])
         self.http.num_tickets = 1
+        self.xmpp = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.xmpp.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.xmpp.set_alpn_protocols(["xmpp-client"])  # XEP-0368
+        self.xmpp.num_tickets = 1
         self.fingerprint = ""
+        self.end_point = b""  # RFC 5929 section 4.1
         try:
             self._load()
         except (OSError, ssl.SSLError, ValueError) as error:
@@ -50,12 +55,13 @@ class Certificate:
     def _load(self) -> None:
         trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         trial.load_cert_chain(self._certificate, self._key)  # raises before anything changes
-        for context in (self.native, self.http):
+        for context in (self.native, self.http, self.xmpp):
             context.load_cert_chain(self._certificate, self._key)
         first = x509.load_pem_x509_certificates(self._certificate.read_bytes())[0]
         self.fingerprint = hashlib.sha256(
             first.public_bytes(serialization.Encoding.DER)
         ).hexdigest()
+        self.end_point = _end_point(first)
 
     def _stamp(self) -> tuple[int, int]:
         return self._certificate.stat().st_mtime_ns, self._key.stat().st_mtime_ns
@@ -76,6 +82,16 @@ class Certificate:
             return False
         log.info("new certificate in use", fingerprint=shown_fingerprint(self.fingerprint))
         return True
+
+
+def _end_point(certificate: x509.Certificate) -> bytes:
+    """tls-server-end-point: the hash of the signature, at least SHA-256."""
+    used = certificate.signature_hash_algorithm
+    name = used.name if used is not None else "sha256"
+    if name in ("md5", "sha1"):
+        name = "sha256"
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    return hashlib.new(name, der).digest()
 
 
 def shown_fingerprint(digits: str) -> str:

@@ -11,10 +11,11 @@ import asyncio
 import ssl
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import structlog
 
-from whimbrel.domain.errors import ShuttingDown, TooManyConnections
+from whimbrel.domain.errors import Refused, ShuttingDown, TooManyConnections
 from whimbrel.domain.ids import NODES_MAX
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Clock, Router
@@ -25,6 +26,7 @@ from whimbrel.edge.transport import Application, Connection
 from whimbrel.edge.websocket import WebSocket
 from whimbrel.protocol import wire
 from whimbrel.protocol.native import JsonCodec, MsgpackCodec
+from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
 from whimbrel.protocol.websocket import WebSocketDecoder, text_frame
 
 log = structlog.get_logger("whimbrel.edge")
@@ -36,6 +38,24 @@ ACCOUNTS_MAX = 100_000
 BACKLOG = 1_024
 
 
+class Held(Protocol):
+    """What the listener keeps of a connection, whatever is spoken on it."""
+
+    number: int
+
+    def sweep(self) -> None: ...
+    def refuse(self, error: Refused) -> None: ...
+    def shut_down(self, message: Any) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Admitted(Held, Application, Protocol):
+    """A connection's application that the listener keeps."""
+
+
+Make = Callable[[Connection], Admitted]
+
+
 class Listener:
     def __init__(
         self,
@@ -44,6 +64,7 @@ class Listener:
         limits: Limits,
         clock: Clock,
         ready: Callable[[], bool],
+        keep: Keeper = keep_nothing,
     ) -> None:
         self.router = router
         self.numbers = numbers
@@ -51,17 +72,19 @@ class Listener:
         self.counts: Counter[str] = Counter()
         self.now_s = clock.monotonic_us() / 1e6
         self.ready = ready
+        self.keep = keep
         self._clock = clock
         self._codec = MsgpackCodec()
         self._json = JsonCodec()
-        self._sessions: dict[int, Session] = {}
-        self._silent: OrderedDict[int, Session] = OrderedDict()  # not welcomed, oldest first
+        self._sessions: dict[int, Held] = {}
+        self._silent: OrderedDict[int, Held] = OrderedDict()  # not welcomed, oldest first
         self._by_address: Counter[str] = Counter()
         self._addresses: dict[int, str] = {}
         self._servers: list[asyncio.Server] = []
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
         self._part = 0
+        self.sweeps: list[Callable[[], None]] = []  # of what has no connection; 4 times a second
         self._closing = False
         minute = 60.0
         self._logins = Throttle(
@@ -83,11 +106,21 @@ class Listener:
 
     # ---- listening -----------------------------------------------------------------------
 
-    async def listen(self, host: str, port: int, context: ssl.SSLContext | None) -> int:
-        """Accept on one more port; returns the real one. OSError if it is taken."""
+    async def listen(
+        self,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None,
+        make: Make | None = None,
+        alpn_needed: bool = True,
+    ) -> int:
+        """Accept on one more port; returns the real one. OSError if it is taken.
+
+        make: whom a connection is for, instead of a session of the own protocol.
+        """
         self.start()
         server = await self._loop.create_server(
-            lambda: self._accept(context), host, port, backlog=BACKLOG
+            lambda: self._accept(context, make, alpn_needed), host, port, backlog=BACKLOG
         )
         self._servers.append(server)
         real: int = server.sockets[0].getsockname()[1]
@@ -98,14 +131,25 @@ class Listener:
         if self._handle is None:
             self._handle = self._loop.call_later(SWEEP_S, self._sweep)
 
-    def _accept(self, context: ssl.SSLContext | None) -> Connection:
-        return Connection(_Opening(self), context, self.counts, self.limits.out_buffer_bytes_max)
+    def _accept(
+        self, context: ssl.SSLContext | None, make: Make | None, alpn_needed: bool
+    ) -> Connection:
+        return Connection(
+            _Opening(self, make or self._own),
+            context,
+            self.counts,
+            self.limits.out_buffer_bytes_max,
+            alpn_needed,
+        )
 
-    def admit(self, connection: Connection) -> FramedSession | None:
+    def _own(self, connection: Connection) -> FramedSession:
+        return FramedSession(self, self._codec, connection)
+
+    def admit(self, connection: Connection, make: Make) -> Application | None:
         """A TCP connection: a session, or None if a bound is met."""
         if not self._has_room(connection.address):
             return None
-        session = FramedSession(self, self._codec, connection)
+        session = make(connection)
         self._begin(session, connection.address)
         return session
 
@@ -141,7 +185,17 @@ class Listener:
             self._silent.pop(oldest.number, None)
         return True
 
-    def _begin(self, session: Session, address: str) -> None:
+    def admit_other(self, connection: Connection, address: str, make: Make) -> Admitted:
+        """The same for a connection that was HTTP. Raises ShuttingDown or TooManyConnections."""
+        if self._closing:
+            raise ShuttingDown(retry_after_s=1)
+        if not self._has_room(address):
+            raise TooManyConnections(retry_after_s=1)
+        session = make(connection)
+        self._begin(session, address)
+        return session
+
+    def _begin(self, session: Held, address: str) -> None:
         self._sessions[session.number] = session
         self._silent[session.number] = session
         self._by_address[address] += 1
@@ -184,11 +238,11 @@ class Listener:
             self._locked.pop(next(iter(self._locked)))
         self._locked[key] = self.now_s + 60.0
 
-    def authenticated(self, session: Session) -> None:
+    def authenticated(self, session: Held) -> None:
         self._silent.pop(session.number, None)
         self.counts["logins"] += 1
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: Held) -> None:
         if self._sessions.pop(session.number, None) is None:
             return
         self._silent.pop(session.number, None)
@@ -208,6 +262,8 @@ class Listener:
         self.now_s = self._clock.monotonic_us() / 1e6
         self._part = (self._part + 1) % SWEEP_PARTS
         part = self._part
+        for call in self.sweeps:
+            call()
         for number in [
             number for number in self._sessions if number // NODES_MAX % SWEEP_PARTS == part
         ]:
@@ -251,13 +307,14 @@ class _Opening:
     A session begins with TCP, so one that never finishes its handshake counts and is swept.
     """
 
-    __slots__ = ("_listener",)
+    __slots__ = ("_listener", "_make")
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, make: Make) -> None:
         self._listener = listener
+        self._make = make
 
     def connected(self, connection: Connection) -> Application:
-        session = self._listener.admit(connection)
+        session = self._listener.admit(connection, self._make)
         if session is None:
             connection.abort()
             return self

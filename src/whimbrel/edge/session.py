@@ -46,6 +46,7 @@ from whimbrel.domain.ports import Router, SessionSink
 from whimbrel.edge.transport import Link
 from whimbrel.protocol import wire
 from whimbrel.protocol.native import Codec
+from whimbrel.protocol.sasl.verifiers import Keeper
 from whimbrel.protocol.translate import ANSWERS, item_to_wire
 
 log = structlog.get_logger("whimbrel.edge")
@@ -72,6 +73,7 @@ class Edge(Protocol):
     numbers: Numbers
     limits: Limits
     counts: Counter[str]
+    keep: Keeper
     now_s: float  # coarse monotonic time, fresh to about a quarter of a second
 
     def wall_us(self) -> int: ...
@@ -98,6 +100,7 @@ class Session:
 
     __slots__ = (
         "_account",
+        "_address",
         "_attach_delay_s",
         "_attach_s",
         "_backlog",
@@ -151,6 +154,7 @@ class Session:
         self._peers: dict[str, tuple[str, int]] = {}  # as written -> address, number
         self._keys: dict[int, str] | None = None  # of devices being linked
         self._account = 0
+        self._address = ""
         self._device = 0
         self._ordinal = 0
         self._last = 0  # the last item forwarded
@@ -269,6 +273,7 @@ class Session:
         except BadAddress:
             raise NotAuthorized("no such address") from None
         self._account = account_number(address)
+        self._address = address
         if not edge.may_log_in(self._link.address, self._account):
             raise RateLimited("logins", retry_after_s=60)
         self._device = hello.device
@@ -352,7 +357,8 @@ class Session:
         key_hash = sha256(key.encode()).digest()
         # People and terminals will show it: no control characters.
         name = "".join(filter(str.isprintable, link.name))[:AGENT_CHARS_MAX].strip()
-        self._tell(m.Link(self._device, self.number, key_hash, name, tag))
+        kept = self._edge.keep(self._address, key)
+        self._tell(m.Link(self._device, self.number, key_hash, name, tag, kept))
 
     def on_unlink(self, unlink: wire.Unlink) -> None:
         self._must_be_welcomed()

@@ -232,6 +232,24 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- what the application uses -------------------------------------------------------
 
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """What was queued leaves as it is, all that follows is TLS (RFC 6120 section 5)."""
+        self.flush()
+        self._context = context
+        self._greeted = False
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """Data of this channel as RFC 5929 names it; None if the runtime does not tell."""
+        if self._tls is None or kind not in ssl.CHANNEL_BINDING_TYPES:
+            return None
+        return self._tls.get_channel_binding(kind)
+
+    @property
+    def tls_version(self) -> str:
+        return (self._tls.version() or "") if self._tls is not None else ""
+
     def hand_over(self, app: Application) -> None:
         """From here on another application has the connection (an HTTP upgrade)."""
         self._app = app

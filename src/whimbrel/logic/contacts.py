@@ -13,6 +13,8 @@ from whimbrel.domain.effects import Effect, Push, Tell
 from whimbrel.domain.errors import Busy, RateLimited, Replaced
 from whimbrel.domain.im import (
     Done,
+    LastGet,
+    LastGot,
     PeerAvailable,
     PeerProbe,
     PeerSubscription,
@@ -356,7 +358,11 @@ def leave(user: User, att: Attachment, stanza: bytes, effects: list[Effect]) -> 
     att.presence = b""
     broadcast(user, att.resource, stanza, effects)
     _tell_own(user, att, stanza, effects)
+    roster = need_roster(user)
     for jid, peer in (att.directed or {}).items():
+        contact = roster.get(peer)
+        if contact is not None and contact.state & FROM:
+            continue  # it has just heard
         effects.append(
             Tell(
                 peer,
@@ -434,6 +440,14 @@ def on_peer_probe(user: User, m: PeerProbe, turn: Turn) -> list[Effect]:
         Tell(m.peer, PeerAvailable(user.number, user.address, resource, stanza, m.resource))
         for resource, stanza in _here(user)
     ]
+
+
+def on_last_get(user: User, m: LastGet, turn: Turn) -> list[Effect]:
+    """XEP-0012: the same people may know it who see presence."""
+    contact = need_roster(user).get(m.peer)
+    if contact is None or not contact.state & FROM or user.hidden:
+        return [Push(m.session, LastGot(m.tag, False, 0, "forbidden"))]
+    return [Push(m.session, LastGot(m.tag, user.there, user.last_seen_us))]
 
 
 def on_peer_available(user: User, m: PeerAvailable, turn: Turn) -> list[Effect]:

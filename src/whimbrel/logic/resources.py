@@ -20,6 +20,7 @@ from whimbrel.domain.im import (
     KeyChanged,
     Keys,
     NewKey,
+    Started,
     Unbind,
 )
 from whimbrel.domain.messages import RemoveAccount
@@ -147,7 +148,7 @@ def on_available(user: User, m: Available, turn: Turn) -> list[Effect]:
         device.confirmed = start = base.confirmed if base is not None else user.tail
         att.base = att.cursor = att.sent = start
         att.ended = False
-        effects.append(device_row(user, device))
+        effects += [device_row(user, device), Push(att.session, Started(start))]
         effects += pump(user, att, turn)
     elif not takes and device.confirmed != NEVER:
         _stop(device, att)

@@ -11,7 +11,7 @@ from whimbrel.domain.errors import BadConfirm
 from whimbrel.domain.messages import Confirm, InboxRead, Rewind
 from whimbrel.domain.rows import LAST_WITH_BODY, MESSAGE, RESOURCE, InboxUpto
 from whimbrel.domain.turn import Turn
-from whimbrel.domain.user import Attachment, Device, Flight, User
+from whimbrel.domain.user import NEVER, Attachment, Device, Flight, User
 from whimbrel.domain.wants import FlightsWant, NotLoaded
 from whimbrel.logic.pairs import (
     ITEM_OVERHEAD_BYTES,
@@ -42,10 +42,15 @@ def on_confirm(user: User, m: Confirm, turn: Turn) -> list[Effect]:
     att = user.attached.get(m.device)
     if att is None or att.session != m.session:
         return [Push(m.session, UnknownSession())]
-    if m.q <= device.confirmed:
-        return []
     if m.q > user.tail:
         return [Push(m.session, Rejected(BadConfirm.code))]
+    if device.confirmed == NEVER:  # it has stopped taking, and had these before
+        base = offline_of(user)
+        if base is None:
+            return []
+        device = base
+    if m.q <= device.confirmed:
+        return []
     effects: list[Effect] = []
     upto = _confirm(user, device, att, m.q, turn, effects)
     if upto < m.q:  # a long confirm from before this session: the rest in the next turn

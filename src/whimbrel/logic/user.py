@@ -16,6 +16,7 @@ from whimbrel.domain.im import (
     DocumentGet,
     DocumentSet,
     KeepVerifiers,
+    LastGet,
     NewKey,
     PeerAvailable,
     PeerBounce,
@@ -68,6 +69,7 @@ from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import NEVER, Device, Open, User
 from whimbrel.domain.wants import PairRows, PairWant, UserRows, UserWant, Want
 from whimbrel.logic.contacts import (
+    on_last_get,
     on_peer_available,
     on_peer_probe,
     on_peer_subscription,
@@ -317,6 +319,7 @@ HANDLERS = {
     Subscription: on_subscription,
     PeerSubscription: on_peer_subscription,
     PeerProbe: on_peer_probe,
+    LastGet: on_last_get,
     PeerAvailable: on_peer_available,
     Relay: on_relay,
     PeerRelay: on_peer_relay,

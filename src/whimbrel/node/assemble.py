@@ -7,7 +7,6 @@ store -> interpreter and engine -> router -> listeners (native, HTTP) -> houseke
 import asyncio
 import json
 import os
-import secrets
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -22,6 +21,10 @@ from whimbrel.edge.certificate import Certificate, self_signed
 from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
 from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.listener import Listener
+from whimbrel.edge.transport import Connection
+from whimbrel.edge.xmpp.features import FEATURES
+from whimbrel.edge.xmpp.hub import Hub
+from whimbrel.edge.xmpp.stream import XmppStream
 from whimbrel.logic import desk as desk_rules
 from whimbrel.logic import user as user_rules
 from whimbrel.node.asking import Asking
@@ -30,8 +33,10 @@ from whimbrel.node.clock import ClockWatch, SystemClock
 from whimbrel.node.config import Config, ConfigError
 from whimbrel.node.housekeeping import Housekeeping
 from whimbrel.node.interpreter import Interpreter
+from whimbrel.node.secret_files import scram_keeper, secret_file, write_private
 from whimbrel.node.sessions import Sessions
 from whimbrel.node.statistics import Statistics
+from whimbrel.protocol.sasl.verifiers import salt_of
 from whimbrel.protocol.wire import ALPN
 from whimbrel.runtime.behaviour import Behaviours
 from whimbrel.runtime.engine import Engine
@@ -102,9 +107,11 @@ class Node:
         self.host.engine = self.engine
         self.asking = Asking(self.engine, self.host, self.store)
         self.certificate = self._open_certificate()
+        self.keep = scram_keeper(self.folder)
         self.listener = Listener(
-            LocalRouter(self.engine), self.sessions, limits, self.clock, self._is_ready
+            LocalRouter(self.engine), self.sessions, limits, self.clock, self._is_ready, self.keep
         )
+        self.hub = self._open_hub()
         self.auditor = Auditor(self.folder, limits, self.clock)
         self.statistics = Statistics(
             self.engine, self.host, self.store, self.listener, self.auditor
@@ -150,6 +157,7 @@ class Node:
             origins=frozenset(map(normal_origin, self.config.web.origins)),
             trusted_proxies=tuple(map(ip_network, self.config.web.trusted_proxies)),
             media=self.media,
+            keep=self.keep,
         )
         app = make_app(parts)
         native, http = self.listener.listen, self.http.start
@@ -159,6 +167,17 @@ class Node:
                 self.ports["native"] = await native(listen.host, listen.native, tls.native)
             if listen.native_plain >= 0:
                 self.ports["native_plain"] = await native(plain, listen.native_plain, None)
+            starts, direct = (lambda c: XmppStream(self.hub, c, tls.xmpp)), self._xmpp
+            if listen.xmpp >= 0:
+                self.ports["xmpp"] = await native(
+                    listen.host, listen.xmpp, None, starts, alpn_needed=False
+                )
+            if listen.xmpp_tls >= 0:
+                self.ports["xmpp_tls"] = await native(
+                    listen.host, listen.xmpp_tls, tls.xmpp, direct, alpn_needed=False
+                )
+            if listen.xmpp_plain >= 0:
+                self.ports["xmpp_plain"] = await native(plain, listen.xmpp_plain, None, direct)
             if listen.https >= 0:
                 self.ports["https"] = await http(app, listen.host, listen.https, tls.http)
             if listen.http >= 0:
@@ -172,9 +191,36 @@ class Node:
             admin = {"url": f"http://{plain}:{self.ports['http']}", "token": token}
             write_private(self.folder / "admin.json", json.dumps(admin))
 
+    def _xmpp(self, connection: Connection) -> XmppStream:
+        """A stream whose connection is as safe as it will be."""
+        return XmppStream(self.hub, connection, None)
+
     def _open_media(self) -> MediaService | None:
         media = self.config.media
         return open_media(media, self.folder, self.clock) if media.on else None
+
+    def _open_hub(self) -> Hub:
+        secret = bytes.fromhex(secret_file(self.folder / "scram.secret", 32))
+        hub = Hub(
+            self.listener,
+            self.config.domain,
+            self.config.xmpp,
+            FEATURES,
+            lambda address: salt_of(secret, address),
+            lambda: self.certificate.end_point,
+            None,
+            self._media_base,
+        )
+        self.listener.sweeps.append(hub.sweep)
+        return hub
+
+    def _media_base(self) -> str:
+        """Where clients reach files."""
+        set_ = self.config.xmpp.upload_base
+        if set_:
+            return set_.rstrip("/")
+        scheme = "https" if "https" in self.ports else "http"
+        return f"{scheme}://{self.config.domain}:{self.ports.get(scheme, 0)}"
 
     def _open_certificate(self) -> Certificate:
         tls = self.config.tls
@@ -237,6 +283,7 @@ class Node:
             self.housekeeping.stop()
             await self.auditor.stop()
         await self.listener.close()
+        self.hub.shut_down()
         await self._until(lambda: not len(self.listener), GOODBYE_S)
         self.listener.abort()  # who has not read the goodbye by now
         await self._until(lambda: self.engine.quiet or not self.engine.ready, DRAIN_S)
@@ -260,19 +307,3 @@ def make_folder(folder: Path) -> None:
         raise Unready(f"the data folder {folder} cannot be made: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Unready(f"the data folder {folder} is not writable")
-
-
-def secret_file(path: Path, size: int) -> str:
-    """A random secret in hexadecimal, kept for the life of the data folder."""
-    if not path.exists():
-        write_private(path, secrets.token_hex(size))
-    return path.read_text().strip()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Readable by the server's user only, whole or not at all."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    fresh.rename(path)

@@ -18,6 +18,7 @@ from whimbrel.domain.discreet import discreet
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.http.origin import normal_origin
+from whimbrel.edge.xmpp.settings import XmppSettings
 
 NUMBER_MAX = 10**12  # microseconds of so many seconds still fit a row's 64 bits
 
@@ -34,6 +35,9 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     native_plain: int = -1  # the same without TLS, on plain_host only (a TLS terminator, bench)
     https: int = 8443
     http: int = 8080  # on plain_host only
+    xmpp: int = 5222  # XMPP clients, with STARTTLS
+    xmpp_tls: int = 5223  # the same inside TLS from the first byte (XEP-0368)
+    xmpp_plain: int = -1  # the same without TLS, on plain_host only (behind a terminator, bench)
     plain_host: str = "127.0.0.1"
 
 
@@ -77,6 +81,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     signup: SignupLimits = SignupLimits()
     media: MediaSettings = MediaSettings()
+    xmpp: XmppSettings = XmppSettings()
 
 
 def load_config(path: Path | None) -> Config:
@@ -146,8 +151,10 @@ def _check(config: Config) -> None:
     for name in ("host", "plain_host"):
         if not getattr(config.listen, name):
             raise ConfigError(f'listen.{name}: write an address, like "127.0.0.1"')
-    for name in ("native", "native_plain", "https", "http"):
+    for name in Listen.__struct_fields__:
         port = getattr(config.listen, name)
+        if isinstance(port, str):
+            continue
         if not -1 <= port <= 65535:
             raise ConfigError(f"listen.{name}: write a port from 0 to 65535, or -1 for off")
     if bool(config.tls.certificate) != bool(config.tls.key):

@@ -22,7 +22,8 @@ from whimbrel.domain.answers import Description, Registered
 from whimbrel.domain.errors import Refused, Unready
 from whimbrel.domain.ids import account_number
 from whimbrel.domain.messages import Describe, Register
-from whimbrel.node.assemble import Node, write_private
+from whimbrel.node.assemble import Node
+from whimbrel.node.secret_files import write_private
 from whimbrel.protocol.wire import Media as MediaContent
 
 log = structlog.get_logger("whimbrel.demo")
@@ -104,7 +105,8 @@ class Demo:
             return ""
         key = secrets.token_urlsafe(32)
         hashed = hashlib.sha256(key.encode()).digest()
-        answer = await ask(number, lambda reply: Register(name, hashed, "demo", reply), ASK_S)
+        kept = self.node.keep(name, key)
+        answer = await ask(number, lambda reply: Register(name, hashed, "demo", reply, kept), ASK_S)
         return f"{answer.device}:{key}" if isinstance(answer, Registered) else ""
 
     async def _live(self, name: str, saved: str, port: int, online: asyncio.Future[None]) -> None:

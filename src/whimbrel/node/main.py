@@ -18,9 +18,10 @@ import uvloop
 
 from whimbrel.domain.errors import Unready
 from whimbrel.edge.certificate import shown_fingerprint
-from whimbrel.node.assemble import Node, write_private
+from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, ConfigError
 from whimbrel.node.last_words import listen_everywhere, listen_on, without_text
+from whimbrel.node.secret_files import write_private
 
 if TYPE_CHECKING:
     from whimbrel.node.demo import Demo

@@ -25,6 +25,7 @@ from whimbrel.edge.http.keys import new_key
 from whimbrel.logic import user as user_rules
 from whimbrel.node.clock import SystemClock
 from whimbrel.node.interpreter import Interpreter
+from whimbrel.node.secret_files import scram_keeper
 from whimbrel.node.sessions import Sessions
 from whimbrel.runtime.behaviour import Behaviours
 from whimbrel.runtime.engine import Engine
@@ -122,6 +123,7 @@ class _Office:
             self._store, self._host, behaviours, limits, self._soon.append, _never
         )
         self._host.engine = self._engine
+        self._keep = scram_keeper(folder)
 
     def ask(self, key: int, message: ToActor) -> ToSession:
         """Tell the actor, run until its reply was released. Raises Busy or Unready."""
@@ -156,7 +158,8 @@ class _Office:
 
     def register(self, address: str) -> NewKey:
         key, hashed = new_key()
-        answer = self.ask(account_number(address), Register(address, hashed, "", REPLY))
+        kept = self._keep(address, key)
+        answer = self.ask(account_number(address), Register(address, hashed, "", REPLY, kept))
         if not isinstance(answer, Registered):
             raise _refusal(answer)
         return NewKey(answer.account, answer.device, key)

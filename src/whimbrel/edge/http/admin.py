@@ -123,9 +123,10 @@ async def _describe(inside: Inside, address: str) -> Description | web.Response:
 
 async def _register(inside: Inside, address: str, name: str) -> NewKey | web.Response:
     key, hashed = new_key()
+    kept = inside.keep(address, key)
     answer = await inside.ask(
         account_number(address),
-        lambda reply: Register(address, hashed, name, reply),
+        lambda reply: Register(address, hashed, name, reply, kept),
         inside.http.ask_s,
     )
     if not isinstance(answer, Registered):

@@ -18,6 +18,7 @@ from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http import dispatch, server
 from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside, Sockets
+from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
 
 LIMITS = web.AppKey("limits", HttpLimits)
 
@@ -39,6 +40,7 @@ class HttpParts:
     default_region: str = ""
     pin_digits: int = 5
     media: Media | None = None
+    keep: Keeper = keep_nothing
     limits: HttpLimits = field(default_factory=HttpLimits)
     sockets: Sockets | None = None  # None: no WebSockets
     origins: frozenset[str] = frozenset()
@@ -63,6 +65,7 @@ def make_app(parts: HttpParts) -> web.Application:
         origins=parts.origins,
         trusted_proxies=parts.trusted_proxies,
         media=parts.media,
+        keep=parts.keep,
     )
     app = dispatch.make_app(inside)
     app[LIMITS] = parts.limits

@@ -18,6 +18,7 @@ from whimbrel.domain.messages import ToActor
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.transport import Application, Connection
+from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +86,7 @@ class Inside:
     http: HttpLimits = field(default_factory=HttpLimits)
     default_region: str = ""  # of numbers without a country code, like "DE"
     admin_anywhere: bool = False  # else the administrator must come from this machine
+    keep: Keeper = keep_nothing  # what is kept of a new key for SASL
     media: Media | None = None  # None: no files
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket, besides our own

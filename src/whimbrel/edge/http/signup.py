@@ -46,9 +46,10 @@ async def on_verify(
     name = device_name(body.device_name)
     hashed = pin_hash(inside.secret, number, body.pin.strip())
     key, key_hashed = new_key()
+    kept = inside.keep(number, key)
     answer = await inside.ask(
         ACTOR_DESK,
-        lambda reply: VerifyPin(number, client, hashed, key_hashed, name, reply),
+        lambda reply: VerifyPin(number, client, hashed, key_hashed, name, reply, kept),
         inside.http.ask_s,
     )
     if isinstance(answer, PinRefused):

@@ -70,6 +70,8 @@ Event = Opened | Stanza | Closed
 class StreamReader:
     """One stream over TCP. After a StreamError nothing more may be fed."""
 
+    _shallow = SHALLOW
+
     def __init__(self, limits: XmlLimits) -> None:
         self.limits = limits
         self.prefixes: dict[str, str] = {}  # that the header declares, without the default
@@ -181,7 +183,7 @@ class StreamReader:
         self._start = self._parser.CurrentByteIndex
         self._forget(self._start)
         self._count = 1
-        shallow = local == SHALLOW and ns == CLIENT
+        shallow = local == self._shallow and ns == CLIENT
         self._building = self._depth + (1 if shallow else self.limits.depth_max)
         self._stack = [Element(ns, local, _named(attributes))]
 
@@ -280,6 +282,28 @@ class _Frame(StreamReader):
 
     def _on_namespace(self, prefix: str | None, uri: str | None) -> None:
         """The element's own: they stand in its bytes."""
+
+
+class _Whole(_Frame):
+    """Read to every depth, messages too."""
+
+    _shallow = ""
+
+
+def read_whole(raw: bytes, prefixes: dict[str, str], limits: XmlLimits) -> Element:
+    """A stanza that was read before, as a whole tree. `prefixes`: of its stream's header."""
+    return _Whole(limits).whole(_rooted(portable(raw, prefixes))).element
+
+
+def _rooted(raw: bytes) -> bytes:
+    """A stanza that stood in a stream of jabber:client, by itself."""
+    tag = _TAG.match(raw)
+    assert tag is not None
+    if re.search(rb"\sxmlns\s*=", tag.group()):
+        return raw
+    name = _NAME_END.search(raw, 1)
+    assert name is not None
+    return raw[: name.start()] + b" xmlns='jabber:client'" + raw[name.start() :]
 
 
 def read_frame(data: bytes, limits: XmlLimits) -> Event:

@@ -1,0 +1,111 @@
+"""What all XMPP streams of a server share: its name, its features, and the sessions that wait for
+their clients to come back.
+
+Neighbours: stream.py (one connection), session.py (one bound client), features/ (one file each).
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from whimbrel.domain.media import Media
+from whimbrel.edge.session import Numbers
+from whimbrel.edge.xmpp.feature import Feature, Iq
+from whimbrel.edge.xmpp.session import XmppSession
+from whimbrel.edge.xmpp.settings import XmppSettings
+from whimbrel.edge.xmpp.target import Targets
+from whimbrel.protocol.xmpp.element import Element
+from whimbrel.protocol.xmpp.stream import XmlLimits
+
+
+class Edge(Protocol):
+    """The listener, as streams and sessions of XMPP see it."""
+
+    router: Any
+    numbers: Numbers
+    limits: Any
+    counts: Any
+    keep: Callable[[str, str], bytes]
+    now_s: float
+
+    def wall_us(self) -> int: ...
+    def ready(self) -> bool: ...
+    def later(self, delay_s: float, call: Callable[[], None]) -> None: ...
+    def may_log_in(self, address: str, account: int) -> bool: ...
+    def login_failed(self, address: str, account: int) -> None: ...
+    def authenticated(self, session: Any) -> None: ...
+    def ended(self, session: Any) -> None: ...
+
+
+class Hub:
+    """One a server. `salt`: of an account for SCRAM; `end_point`: of the certificate in use."""
+
+    def __init__(
+        self,
+        edge: Edge,
+        domain: str,
+        settings: XmppSettings,
+        features: Sequence[Feature],
+        salt: Callable[[str], bytes],
+        end_point: Callable[[], bytes],
+        media: Media | None = None,
+        media_base: Callable[[], str] = lambda: "",
+    ) -> None:
+        limits = edge.limits
+        self.edge = edge
+        self.domain = domain
+        self.targets = Targets(domain)
+        self.settings = settings
+        self.salt = salt
+        self.end_point = end_point
+        self.media = media
+        self.media_base = media_base
+        self.xml = XmlLimits(stanza_bytes_max=limits.stanza_bytes_max)
+        self.xml_before_login = XmlLimits(
+            stanza_bytes_max=limits.unauthenticated_bytes_max, depth_max=8, children_max=64
+        )
+        self.features = tuple(features)
+        self.item_nodes: dict[str, Callable[[XmppSession, Iq], None]] = {}  # XEP-0030 section 4.2
+        self.forms: list[Callable[[], list[Element]]] = []  # XEP-0128
+        self.iqs = {key: call for each in features for key, call in each.iqs.items()}
+        self.nonzas = {ns: call for each in features for ns, call in each.nonzas.items()}
+        self.early = {ns: call for each in features for ns, call in each.early.items()}
+        self.answers = {kind: call for each in features for kind, call in each.answers.items()}
+        self.offers = [each.offers for each in features if each.offers is not None]
+        self.sessions: dict[int, XmppSession] = {}
+        self.tokens: dict[str, XmppSession] = {}  # of sessions that may be resumed
+        self.started_s = edge.now_s
+        for feature in self.features:
+            if feature.begin is not None:
+                feature.begin(self)
+
+    def file_address(self, link: str) -> str:
+        """A file's link as a whole address."""
+        return f"{self.media_base()}{link}" if link.startswith("/") else link
+
+    def disco_forms(self) -> list[Element]:
+        return [form for make in self.forms for form in make()]
+
+    def handler(self, child: Element, whom: str) -> Callable[[XmppSession, Iq], None] | None:
+        return self.iqs.get((child.ns, child.name, whom))
+
+    def new_id(self) -> str:
+        """Of a request that the server makes."""
+        return f"whimbrel-{secrets.token_hex(6)}"
+
+    def new_token(self, session: XmppSession) -> str:
+        token = secrets.token_urlsafe(18)
+        self.tokens[token] = session
+        return token
+
+    def sweep(self) -> None:
+        """About once a second: sessions whose client has not come back in time end."""
+        for session in list(self.sessions.values()):
+            session.sweep()
+
+    def is_admin(self, address: str) -> bool:
+        return address in self.settings.admins
+
+    def shut_down(self) -> None:
+        for session in list(self.sessions.values()):
+            session.end()

@@ -1,0 +1,198 @@
+"""Logging in: one SASL exchange of a stream, whatever it is framed in.
+
+PLAIN inside TLS, SCRAM-SHA-1, -256 and -512, and their -PLUS forms where the channel can be bound
+(RFC 6120 section 6; XEP-0388 frames it otherwise). The password is the key that sign-up gave, of
+any of the account's devices. Law: an account that does not exist is asked and refused like any.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from whimbrel.domain import im
+from whimbrel.domain.errors import BadAddress
+from whimbrel.domain.ids import account_number, parse_address
+from whimbrel.protocol.sasl.failures import SaslFailure
+from whimbrel.protocol.sasl.plain import Claim, read_plain
+from whimbrel.protocol.sasl.scram import ITERATIONS_MIN, Scram, derive
+from whimbrel.protocol.sasl.verifiers import Kept, read_kept
+
+if TYPE_CHECKING:
+    from whimbrel.edge.xmpp.hub import Hub
+
+SCRAMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1")
+BINDINGS = ("tls-exporter", "tls-unique", "tls-server-end-point")
+
+
+class Login:
+    """`say`: sends a challenge; `succeed`: (address, account, device, last data); `fail`."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        network: str,
+        number: int,
+        secure: bool,
+        bindings: dict[str, bytes],
+        say: Callable[[bytes], None],
+        succeed: Callable[[str, int, int, bytes], None],
+        fail: Callable[[SaslFailure], None],
+    ) -> None:
+        self._hub = hub
+        self._network = network
+        self._number = number
+        self._secure = secure
+        self._bindings = bindings
+        self._say = say
+        self._succeed = succeed
+        self._fail = fail
+        self._mechanism = ""
+        self._scram: Scram | None = None
+        self._claim: Claim | None = None
+        self._address = ""
+        self._account = 0
+        self._kept: list[tuple[int, Kept]] = []
+        self._step = 0  # 0: idle, 1: first message wanted, 2: keys wanted, 3: proof wanted
+
+    @property
+    def mechanisms(self) -> list[str]:
+        """Best first."""
+        plus = [f"{name}-PLUS" for name in SCRAMS] if self._bindings else []
+        return [*plus, *SCRAMS, *(["PLAIN"] if self._secure else [])]
+
+    @property
+    def under_way(self) -> bool:
+        return self._step > 0
+
+    @property
+    def waits(self) -> bool:
+        return self._step == 2
+
+    def start(self, mechanism: str, first: bytes | None) -> None:
+        if self._step:
+            self._failed(SaslFailure("malformed-request", "one exchange at a time"))
+            return
+        if mechanism not in self.mechanisms:
+            self._failed(SaslFailure("invalid-mechanism"))
+            return
+        self._mechanism = mechanism
+        self._step = 1
+        if first is None:
+            self._say(b"")
+        else:
+            self.go_on(first)
+
+    def go_on(self, data: bytes) -> None:
+        """The client's next message."""
+        try:
+            if self._step == 1:
+                self._first(data)
+            elif self._step == 3:
+                self._proof(data)
+            else:
+                raise SaslFailure("malformed-request")
+        except SaslFailure as failure:
+            self._failed(failure)
+
+    def abort(self) -> None:
+        self._failed(SaslFailure("aborted"))
+
+    def _first(self, data: bytes) -> None:
+        if self._mechanism == "PLAIN":
+            self._claim = read_plain(data)
+            name, authzid = self._claim.authcid, self._claim.authzid
+        else:
+            plus = self._mechanism.endswith("-PLUS")
+            hash = self._mechanism.removeprefix("SCRAM-").removesuffix("-PLUS")
+            nonce = secrets.token_urlsafe(24)
+            self._scram = Scram(hash, plus, self._bindings, bool(self._bindings), nonce)
+            name = self._scram.read_first(data)
+            authzid = self._scram.authzid
+        self._address = self._named(name)
+        if authzid and authzid != f"{self._address}@{self._hub.domain}":
+            raise SaslFailure("invalid-authzid")
+        self._account = account_number(self._address)
+        edge = self._hub.edge
+        if not edge.may_log_in(self._network, self._account):
+            edge.counts["refused:rate-limited"] += 1
+            raise SaslFailure("temporary-auth-failure", "too many logins of late")
+        if not edge.ready() or not edge.router.tell(self._account, im.Credentials(self._number)):
+            raise SaslFailure("temporary-auth-failure")
+        self._step = 2
+
+    def _named(self, name: str) -> str:
+        """The account that a name means: its local part, or its whole JID."""
+        local, at, domain = name.rpartition("@")
+        if at and domain.lower() == self._hub.domain:
+            name = local
+        try:
+            return parse_address(name)
+        except BadAddress:
+            return name  # nobody has it, which is told at the end like any wrong key
+
+    def on_keys(self, keys: im.Keys) -> None:
+        if self._step != 2:
+            return
+        try:
+            if self._claim is not None:
+                self._check_plain(self._claim, keys)
+            else:
+                self._challenge(keys)
+        except SaslFailure as failure:
+            self._failed(failure)
+
+    def _check_plain(self, claim: Claim, keys: im.Keys) -> None:
+        hashed = sha256(claim.password.encode()).digest()
+        for device, key_hash, scram in keys.keys:
+            if hmac.compare_digest(hashed, key_hash):
+                if not scram:
+                    self._keep(device, key_hash, claim.password)
+                self._done(device, b"")
+                return
+        for device, _, scram in keys.keys:  # a password that was chosen by a person
+            kept = read_kept(scram)
+            if kept is not None and "SHA-256" in kept.keys:
+                found = derive(claim.password, kept.salt, kept.iterations, "SHA-256")
+                if hmac.compare_digest(found.stored_key, kept.keys["SHA-256"][0]):
+                    self._done(device, b"")
+                    return
+        raise SaslFailure("not-authorized")
+
+    def _keep(self, device: int, key_hash: bytes, password: str) -> None:
+        """A key of before this server spoke SASL: next time it may come by SCRAM."""
+        kept = self._hub.edge.keep(self._address, password)
+        message = im.KeepVerifiers(self._number, device, key_hash, kept)
+        self._hub.edge.router.tell(self._account, message)
+
+    def _challenge(self, keys: im.Keys) -> None:
+        assert self._scram is not None
+        salt = self._hub.salt(self._address)
+        for device, _, scram in keys.keys:
+            kept = read_kept(scram)
+            if kept is not None and kept.salt == salt and kept.iterations == ITERATIONS_MIN:
+                self._kept.append((device, kept))
+        self._step = 3
+        self._say(self._scram.challenge(salt, ITERATIONS_MIN))
+
+    def _proof(self, data: bytes) -> None:
+        assert self._scram is not None
+        hash = self._mechanism.removeprefix("SCRAM-").removesuffix("-PLUS")
+        verifiers = [kept.verifier(hash) for _, kept in self._kept]
+        at, final = self._scram.read_final(data, verifiers)
+        self._done(self._kept[at][0], final)
+
+    def _done(self, device: int, final: bytes) -> None:
+        self._step = 0
+        self._succeed(self._address, self._account, device, final)
+
+    def _failed(self, failure: SaslFailure) -> None:
+        if self._step in (2, 3) and failure.condition == "not-authorized":
+            self._hub.edge.login_failed(self._network, self._account)
+        self._step = 0
+        self._scram = self._claim = None
+        self._kept = []
+        self._fail(failure)

@@ -1,0 +1,381 @@
+"""Messages of a session: <message/> in, items of the inbox out.
+
+RFC 6121 sections 5 and 8.5; receipts (XEP-0184) and markers (XEP-0333) are our check marks said in
+XMPP: a client's acknowledgement is the second mark, its `displayed` the blue one, and whoever sent
+from XMPP is told of both that way. Every client of an account shows every message, also one that
+names another resource: wrapped as a carbon (XEP-0280) where the client has asked for those.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from whimbrel.domain import answers as a
+from whimbrel.domain import im
+from whimbrel.domain import messages as m
+from whimbrel.domain.errors import (
+    BodyTooBig,
+    Busy,
+    RateLimited,
+    UnknownRecipient,
+)
+from whimbrel.domain.ids import ADDRESS_CHARS_MAX, submit_hash
+from whimbrel.domain.rows import COPY, FAILURE, MESSAGE, RECEIPT
+from whimbrel.protocol.xmpp import chat, names
+from whimbrel.protocol.xmpp.element import Element, write
+from whimbrel.protocol.xmpp.errors import STANZA_CONDITIONS
+
+if TYPE_CHECKING:
+    from whimbrel.edge.xmpp.session import XmppSession
+    from whimbrel.edge.xmpp.target import Target
+    from whimbrel.protocol.xmpp.stream import Stanza
+
+REF_CHARS_MAX = 128
+SHOWN_MAX = 1_000  # messages shown whose ids a client may name in a marker
+SENT_MAX = 1_000  # messages sent whose marks this client is told of
+DELAYED_US = 2_000_000  # a message that is older at the start of the session says so
+
+_CONDITIONS = {
+    UnknownRecipient.code: "service-unavailable",
+    BodyTooBig.code: "not-acceptable",
+    RateLimited.code: "resource-constraint",
+    Busy.code: "resource-constraint",
+    "expired": "recipient-unavailable",
+    "trimmed": "recipient-unavailable",
+    "undeliverable": "service-unavailable",
+}
+
+
+class _Sent:
+    """A message of this client whose fate it may want to hear."""
+
+    __slots__ = ("at", "flags", "id", "ref", "to")
+
+    def __init__(self, ref: str, to: str, flags: int, at: int) -> None:
+        self.ref = ref
+        self.to = to
+        self.flags = flags
+        self.at = at  # which stanza of the session it was
+        self.id = 0  # as the server calls it
+
+
+class Messages:
+    __slots__ = ("_c", "_catching_up", "_own", "_sent", "_session", "_shown", "_started_us")
+
+    def __init__(self, session: XmppSession) -> None:
+        self._session = session
+        self._c = 0
+        self._own: dict[int, _Sent] = {}  # by submit number, until it is stored
+        self._sent: dict[int, OrderedDict[int, _Sent]] = {}  # by peer, then by server's id
+        self._shown: OrderedDict[tuple[int, str], tuple[int, int]] = OrderedDict()
+        self._started_us = session.hub.edge.wall_us()
+        self._catching_up = True
+
+    # ---- from the client -----------------------------------------------------------------
+
+    def take(self, stanza: Stanza, target: Target | None) -> None:
+        session, element = self._session, stanza.element
+        kind = element.get("type", "normal")
+        if kind not in ("chat", "normal", "headline", "groupchat", "error"):
+            kind = "normal"
+        if target is None:
+            target = session.hub.targets.find(session.bare)
+        if not target.here:
+            session.refuse(element, "remote-server-not-found")
+            return
+        if kind == "groupchat" or not target.address:
+            session.refuse(element, "service-unavailable")
+            return
+        found = chat.look(element)
+        flags = found.flags
+        if flags & (chat.RECEIVED | chat.DISPLAYED) and not flags & chat.BODY:
+            self._take_mark(target, found)
+            return
+        if len(target.address) > ADDRESS_CHARS_MAX:
+            session.refuse(element, "service-unavailable")
+        elif chat.is_kept(flags, kind):
+            self._submit(stanza, target, kind, found)
+        else:
+            self._relay(stanza, target, kind, flags)
+
+    def _submit(self, stanza: Stanza, target: Target, kind: str, found: chat.Found) -> None:
+        session, element = self._session, stanza.element
+        hub = session.hub
+        flags = found.flags
+        attributes = element.attributes
+        id = attributes.get("id", "")
+        inner = self._inner(stanza, flags)
+        part = chat.Part(
+            session.resource,
+            target.jid.resource,
+            kind,
+            id,
+            chat.lang_of(element) if len(attributes) > 2 else "",
+            inner,
+            flags & (chat.NO_COPY | chat.PRIVATE),
+        )
+        body = chat.pack(found.text, part)
+        refused = ""
+        if len(body) > hub.edge.limits.body_bytes_max:
+            body, refused = b"", BodyTooBig.code
+            hub.edge.counts[f"refused:{refused}"] += 1
+        self._c = c = self._c + 1
+        to = target.address
+        ref = id if len(id) <= REF_CHARS_MAX and flags & (chat.ASKS | chat.MARKABLE) else ""
+        self._own[c] = _Sent(id, attributes.get("to", ""), flags, session.undone())
+        session.submit(
+            m.Submit(
+                session.device,
+                session.number,
+                c,
+                to,
+                target.number,
+                submit_hash(to, body),
+                body,
+                refused,
+                ref,
+            )
+        )
+
+    def stored(self, c: int, id: int) -> None:
+        """It is on disk: now the client may hear so."""
+        own = self._own.pop(c)
+        if own.flags & (chat.ASKS | chat.MARKABLE) and own.ref:
+            peer = self._session.hub.targets.find(own.to or self._session.bare).number
+            sent = self._sent.setdefault(peer, OrderedDict())
+            own.id = id
+            sent[id] = own
+            if len(sent) > SENT_MAX:
+                sent.popitem(last=False)
+        self._session.done(own.at)
+
+    def refused(self, c: int, code: str) -> None:
+        own = self._own.pop(c)
+        self._bounce(own.ref, own.to, code)
+        self._session.done(own.at)
+
+    def _bounce(self, ref: str, to: str, code: str, q: int = 0) -> None:
+        session = self._session
+        condition = _CONDITIONS.get(code, "undefined-condition")
+        attributes = {"type": "error", "to": session.jid, "from": to or session.bare}
+        if ref:
+            attributes["id"] = ref
+        kind = "wait" if code in (RateLimited.code, Busy.code) else STANZA_CONDITIONS[condition]
+        error = Element(
+            names.CLIENT, "error", {"type": kind}, Element(names.STANZA_ERRORS, condition)
+        )
+        if condition == "undefined-condition":
+            text = Element(names.STANZA_ERRORS, "text", {}, code)
+            error.nodes.append(text)
+        session.send_element(Element(names.CLIENT, "message", attributes, error), q)
+
+    def _take_mark(self, target: Target, found: chat.Found) -> None:
+        """What the client says of a message that it was shown. It has then all before it, too."""
+        session = self._session
+        known = self._shown.get((target.number, found.received or found.displayed))
+        if known is None:
+            return
+        q, id = known
+        if not session.sm:
+            session.confirm(q)
+        if found.flags & chat.DISPLAYED:
+            session.confirm(q)
+            session.tell(
+                m.MarkRead(session.device, session.number, target.address, target.number, id)
+            )
+
+    def _relay(self, stanza: Stanza, target: Target, kind: str, flags: int) -> None:
+        """For those who are there now: headlines (8.5.2.1.1), and what is not to be kept."""
+        session, element = self._session, stanza.element
+        attributes = {**element.attributes, "from": session.jid}
+        start = write(Element(names.CLIENT, "message", attributes)).removesuffix(b"/>")
+        inner = self._inner(stanza, flags)
+        raw = start + b">" + inner.encode() + b"</message>"
+        state = im.NO_STATE
+        if flags & chat.STATES and not flags & (chat.BODY | chat.CONTENT):
+            state = im.COMPOSING if flags & chat.COMPOSING else im.PAUSED
+        relayed = im.HEADLINE if kind == "headline" else im.MESSAGE
+        session.relay(target, relayed, raw, state)
+
+    def _inner(self, stanza: Stanza, flags: int) -> str:
+        session = self._session
+        forged = bool(flags & chat.FORGED)
+        return chat.inner_of(stanza, session.prefixes, session.hub.xml, forged)
+
+    # ---- to the client -------------------------------------------------------------------
+
+    def show(self, item: a.Item) -> None:
+        kind = item.kind
+        if kind == MESSAGE:
+            self._show_message(item)
+        elif kind == COPY:
+            self._show_copy(item)
+        elif kind == RECEIPT:
+            self._show_marks(item)
+        elif kind == FAILURE:
+            self._show_failure(item)
+        else:
+            self._session.passed_over(item.q)
+
+    def _show_message(self, item: a.Item) -> None:
+        session = self._session
+        body = chat.unpack(item.body or b"")
+        part = body.xmpp
+        kind, id, lang, inner = chat.inside_of(body, item.id, session.hub.file_address)
+        if not inner:
+            session.passed_over(item.q)
+            return
+        sender = f"{item.address}@{session.hub.domain}"
+        to = session.jid
+        if part is not None:
+            sender = f"{sender}/{part.sender}"
+            if part.resource not in ("", session.resource) and self._is_for_another(part):
+                to = f"{session.bare}/{part.resource}"
+                if part.flags & (chat.PRIVATE | chat.NO_COPY):
+                    session.passed_over(item.q)
+                    return
+        if id:
+            shown = self._shown
+            shown[(session.hub.targets.find(sender).number, id)] = (item.q, item.id)
+            if len(shown) > SHOWN_MAX:
+                shown.popitem(last=False)
+        if item.id + DELAYED_US < self._started_us:
+            inner += chat.delay(session.hub.domain, stamp_of(item.id))
+        raw = _message(sender, to, kind, id, lang, inner)
+        if to != session.jid and session.carbons:
+            raw = self._carbon("received", raw)
+        session.send(raw.encode(), item.q)
+
+    def _is_for_another(self, part: chat.Part) -> bool:
+        """Does it name a resource that is there? Else it is for all, as if it named none."""
+        return part.resource in self._session.presence.own
+
+    def _show_copy(self, item: a.Item) -> None:
+        """What another device of this account sent."""
+        session = self._session
+        if item.body is None or not session.carbons:
+            session.passed_over(item.q)
+            return
+        body = chat.unpack(item.body)
+        part = body.xmpp
+        kind, id, lang, inner = chat.inside_of(body, item.id, session.hub.file_address)
+        if not inner or (part is not None and part.flags & (chat.PRIVATE | chat.NO_COPY)):
+            session.passed_over(item.q)
+            return
+        sender = f"{session.bare}/{part.sender}" if part is not None else f"{session.bare}/whimbrel"
+        to = f"{item.address}@{session.hub.domain}"
+        if part is not None and part.resource:
+            to = f"{to}/{part.resource}"
+        if item.id + DELAYED_US < self._started_us:
+            inner += chat.delay(session.hub.domain, stamp_of(item.id))
+        raw = self._carbon("sent", _message(sender, to, kind, id, lang, inner))
+        session.send(raw.encode(), item.q)
+
+    def _carbon(self, direction: str, raw: str) -> str:
+        session = self._session
+        inside = raw.replace("<message ", f"<message xmlns='{names.CLIENT}' ", 1)
+        return (
+            f"<message from='{chat.quote(session.bare)}' to='{chat.quote(session.jid)}'"
+            f" type='chat'><{direction} xmlns='{names.CARBONS}'><forwarded"
+            f" xmlns='{names.FORWARD}'>{inside}</forwarded></{direction}></message>"
+        )
+
+    def _show_marks(self, item: a.Item) -> None:
+        """Both watermarks of a peer, told for each message of this client that asked."""
+        session = self._session
+        peer = session.hub.targets.find(f"{item.address}@{session.hub.domain}")
+        told = 0
+        sent = self._sent.get(peer.number)
+        last_read = None
+        if sent:
+            for id in list(sent):
+                if id > item.id:
+                    break
+                own = sent[id]
+                if own.flags & chat.ASKS:
+                    own.flags &= ~chat.ASKS
+                    session.send(self._receipt(item.address, own.ref))
+                    told += 1
+                if id <= item.extra and own.flags & chat.MARKABLE:
+                    last_read = own
+                if id <= item.extra or not own.flags & chat.MARKABLE:
+                    del sent[id]
+        if last_read is not None:
+            session.send(self._displayed(item.address, last_read.ref))
+            told += 1
+        if not told and self._catching_up:
+            self._ask_for_refs(peer, item)
+            return
+        session.passed_over(item.q)
+
+    def _ask_for_refs(self, peer: Target, item: a.Item) -> None:
+        """A mark for messages of an earlier session: their names stand in the ledger."""
+        session = self._session
+        number, device = session.number, session.device
+
+        def then(got: im.RefsGot) -> None:
+            for id, ref in got.refs[-REFS_TOLD_MAX:]:
+                session.send(self._receipt(item.address, ref))
+                if id <= item.extra and (id, ref) == got.refs[-1]:
+                    session.send(self._displayed(item.address, ref))
+            session.passed_over(item.q)
+
+        after = max(0, item.id - REFS_BACK_US)
+        asked = session.ask(
+            lambda tag: im.RefsGet(device, number, tag, peer.number, after, item.id), then
+        )
+        if not asked:
+            session.passed_over(item.q)
+
+    def caught_up(self) -> None:
+        self._catching_up = False
+
+    def _receipt(self, address: str, ref: str) -> bytes:
+        session = self._session
+        return (
+            f"<message from='{chat.quote(address)}@{session.hub.domain}'"
+            f" to='{chat.quote(session.jid)}' type='chat'>"
+            f"<received xmlns='{names.RECEIPTS}' id='{chat.quote(ref)}'/></message>"
+        ).encode()
+
+    def _displayed(self, address: str, ref: str) -> bytes:
+        session = self._session
+        return (
+            f"<message from='{chat.quote(address)}@{session.hub.domain}'"
+            f" to='{chat.quote(session.jid)}' type='chat'>"
+            f"<displayed xmlns='{names.MARKERS}' id='{chat.quote(ref)}'/></message>"
+        ).encode()
+
+    def _show_failure(self, item: a.Item) -> None:
+        """Messages that did not arrive after all: the error that the first mark did not foresee."""
+        session = self._session
+        peer = session.hub.targets.find(f"{item.address}@{session.hub.domain}")
+        sent = self._sent.get(peer.number, OrderedDict())
+        first = item.extra or item.id
+        gone = [id for id in sent if first <= id <= item.id]
+        for id in gone:
+            own = sent.pop(id)
+            self._bounce(own.ref, own.to, item.code)
+        session.passed_over(item.q)
+
+
+REFS_TOLD_MAX = 20
+REFS_BACK_US = 7 * 86_400 * 1_000_000
+
+
+def _message(sender: str, to: str, kind: str, id: str, lang: str, inner: str) -> str:
+    quote = chat.quote
+    start = f"<message from='{quote(sender)}' to='{quote(to)}' type='{kind}'"
+    if id:
+        start += f" id='{quote(id)}'"
+    if lang:
+        start += f" xml:lang='{quote(lang)}'"
+    return f"{start}>{inner}</message>"
+
+
+def stamp_of(us: int) -> str:
+    """XEP-0082, in UTC with milliseconds."""
+    at = datetime.fromtimestamp(us / 1e6, UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

@@ -1,0 +1,168 @@
+"""Presence of a session: what the client says of itself, and what it sees of others.
+
+RFC 6121 sections 3 and 4. While its client is away or inactive (XEP-0352), the newest presence of
+each contact is kept instead of all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from whimbrel.domain import im
+from whimbrel.protocol.xmpp import chat, names
+from whimbrel.protocol.xmpp.element import LANG, Element, write
+from whimbrel.protocol.xmpp.stream import Stanza
+
+if TYPE_CHECKING:
+    from whimbrel.edge.xmpp.session import XmppSession
+    from whimbrel.edge.xmpp.target import Target
+
+STANZA_BYTES_MAX = 16_384  # of a presence
+KINDS = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
+HELD_MAX = 2_000
+
+
+class Presence:
+    __slots__ = ("_held", "_said", "_session", "last", "own")
+
+    def __init__(self, session: XmppSession) -> None:
+        self._session = session
+        self._said: im.Available | None = None
+        self._held: dict[str, bytes] = {}
+        self.own: set[str] = set()  # other resources of the account that are available
+        self.last = b""  # what contacts are told when the session ends
+
+    # ---- from the client -----------------------------------------------------------------
+
+    def take(self, stanza: Stanza, target: Target | None) -> None:
+        session, element = self._session, stanza.element
+        kind = element.get("type")
+        if len(stanza.raw) > STANZA_BYTES_MAX:
+            session.refuse(element, "policy-violation", "this presence is too big")
+        elif kind in KINDS:
+            self._subscription(element, kind, target)
+        elif kind not in ("", "unavailable"):
+            if kind not in ("error", "probe"):  # servers probe, clients do not
+                session.refuse(element, "bad-request")
+        elif target is not None and target.jid != session.hub.targets.find(session.bare).jid:
+            self._directed(element, kind, target)
+        elif kind:
+            self._unavailable(element)
+        else:
+            self._available(element)
+
+    def _available(self, element: Element) -> None:
+        session = self._session
+        text = element.child_text(names.CLIENT, "priority")
+        try:
+            priority = int(text) if text is not None else 0
+        except ValueError:
+            priority = -129
+        if not -128 <= priority <= 127:
+            session.refuse(element, "bad-request", "a priority is a number from -128 to 127")
+            return
+        if priority < 0:
+            session.taking = False
+        said = im.Available(session.device, session.number, priority, write(_bare(element)))
+        self._said = said
+        session.tell(said)
+
+    def _unavailable(self, element: Element) -> None:
+        session = self._session
+        session.taking = False
+        self.last = write(_bare(element))
+        self._said = None
+        self.own.clear()
+        session.tell(im.Available(session.device, session.number, 0, b"", self.last))
+
+    def again(self) -> None:
+        """The actor forgot: say it again."""
+        if self._said is not None:
+            self._session.tell(self._said)
+
+    def _directed(self, element: Element, kind: str, target: Target) -> None:
+        if not target.here or not target.address:
+            return  # nobody there who would see it
+        self._session.relay(target, im.PRESENCE, write(_bare(element)), on=not kind)
+
+    def _subscription(self, element: Element, kind: str, target: Target | None) -> None:
+        session = self._session
+        if target is None:
+            session.refuse(element, "bad-request")
+            return
+        if not target.here or not target.address:
+            if kind == "subscribe":
+                session.refuse(element, "remote-server-not-found")
+            return
+        if target.number == session.account:
+            return  # section 3.1.1: everybody sees themselves
+        at = session.undone() if session.sm else 0
+
+        def then(done: im.Done) -> None:
+            if done.code:
+                session.refuse(element, "resource-constraint", done.code, "wait")
+            if at:
+                session.done(at)
+
+        stanza = write(_bare(element))
+        asked = session.ask(
+            lambda tag: im.Subscription(
+                session.device,
+                session.number,
+                tag,
+                target.number,
+                target.address,
+                kind,
+                stanza,
+            ),
+            then,
+        )
+        if not asked:
+            session.refuse(element, "resource-constraint")
+            if at:
+                session.done(at)
+
+    # ---- to the client -------------------------------------------------------------------
+
+    def show(self, came: im.PresenceCame) -> None:
+        session = self._session
+        there = b' type="unavailable"' not in came.stanza.partition(b">")[0]
+        if came.address == session.address and came.resource != session.resource:
+            (self.own.add if there else self.own.discard)(came.resource)
+        sender = f"{came.address}@{session.hub.domain}/{came.resource}"
+        self._write(sender, session.jid, came.stanza)
+
+    def show_subscription(self, came: im.SubscriptionCame) -> None:
+        session = self._session
+        sender = session.hub.targets.jid_of(came.address)
+        stanza = came.stanza or f'<presence type="{came.kind}"/>'.encode()
+        session.send(_addressed(stanza, sender, session.bare))
+
+    def _write(self, sender: str, to: str, stanza: bytes) -> None:
+        session = self._session
+        raw = _addressed(stanza, sender, to)
+        if session.inactive or session.stream is None:
+            self._held.pop(sender, None)
+            if len(self._held) < HELD_MAX:
+                self._held[sender] = raw
+            return
+        session.send(raw)
+
+    def release(self) -> None:
+        """The client is back, or active again."""
+        held, self._held = self._held, {}
+        for raw in held.values():
+            self._session.send(raw)
+
+
+def _bare(element: Element) -> Element:
+    """The stanza without addresses: each receiver gets it with its own."""
+    kept = {
+        name: value for name, value in element.attributes.items() if name in ("type", "id", LANG)
+    }
+    return Element(names.CLIENT, "presence", kept, *element.nodes)
+
+
+def _addressed(stanza: bytes, sender: str, to: str) -> bytes:
+    addresses = f" from='{chat.quote(sender)}' to='{chat.quote(to)}'".encode()
+    return stanza[:9] + addresses + stanza[9:]  # behind "<presence"

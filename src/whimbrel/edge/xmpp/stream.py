@@ -1,0 +1,579 @@
+"""One connection of an XMPP client: header, TLS, login, and what carries the session.
+
+RFC 6120 sections 4 to 7, over TCP; websocket.py and bosh.py frame the same otherwise. Law: every
+StreamError is said by its name, then the stream is closed; a flood is slowed down by not reading.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from whimbrel.domain import im
+from whimbrel.domain.discreet import stack_of
+from whimbrel.domain.errors import Refused, SlowReader, TooManyConnections
+from whimbrel.edge.transport import Connection
+from whimbrel.edge.xmpp.login import BINDINGS, Login
+from whimbrel.edge.xmpp.session import XmppSession
+from whimbrel.protocol.sasl.failures import SaslFailure, decoded, encoded
+from whimbrel.protocol.xmpp import names
+from whimbrel.protocol.xmpp.element import Element, write
+from whimbrel.protocol.xmpp.errors import StreamError, answer_to, stanza_error
+from whimbrel.protocol.xmpp.jid import JidMalformed, resourcepart
+from whimbrel.protocol.xmpp.stream import Closed, Event, Opened, Stanza, StreamReader
+
+if TYPE_CHECKING:
+    import ssl
+
+    from whimbrel.edge.xmpp.hub import Hub
+
+log = structlog.get_logger("whimbrel.edge")
+
+LOGINS_MAX = 3  # failed ones of one stream
+GOODBYE_S = 5.0
+SKIP_S = 20.0  # silence after which a parser is put away
+CLOSE = b"</stream:stream>"
+
+
+class XmppStream:
+    """`context`: for STARTTLS; None: TLS is there from the start, or is not spoken at all."""
+
+    __slots__ = (
+        "_bind_iq",
+        "_context",
+        "_end_s",
+        "_events",
+        "_fault",
+        "_header_sent",
+        "_logins_failed",
+        "_paused",
+        "_requested_s",
+        "_sasl2",
+        "account",
+        "address",
+        "allowance_bytes",
+        "heard_s",
+        "hub",
+        "link",
+        "login",
+        "number",
+        "over",
+        "reader",
+        "secure",
+        "session",
+        "started_s",
+        "via",
+        "waits_for_bind",
+    )
+
+    def __init__(self, hub: Hub, link: Connection, context: ssl.SSLContext | None) -> None:
+        edge = hub.edge
+        self.hub = hub
+        self.link = link
+        self._context = context
+        self.reader = StreamReader(hub.xml_before_login)
+        self._events: deque[Event] = deque()
+        self._fault: StreamError | None = None
+        self._header_sent = False
+        self._paused = False
+        self._logins_failed = 0
+        self._end_s = self._requested_s = 0.0
+        self.secure = False
+        self.session: XmppSession | None = None
+        self.login: Login | None = None
+        self._sasl2: Any = None
+        self._bind_iq: Element | None = None
+        self.address = ""  # of the account, after the login
+        self.account = 0
+        self.via = 0
+        self.waits_for_bind = False
+        self.allowance_bytes = 2 * edge.limits.bytes_per_s
+        self.started_s = self.heard_s = edge.now_s
+        self.over = False
+        self.number = edge.numbers.open(self)
+
+    # ---- the connection's application -----------------------------------------------------
+
+    def connected(self, connection: Connection) -> XmppStream:
+        return self
+
+    def opened(self) -> None:
+        """TCP without TLS stands, or a handshake is done."""
+        self.secure = self.link.tls_version != ""
+
+    def received(self, data: bytes) -> None:
+        if self.over or self._fault is not None:
+            return
+        self.heard_s = self.hub.edge.now_s
+        self.allowance_bytes -= len(data)
+        try:
+            events = self.reader.feed(data)
+        except StreamError as error:
+            events = self.reader.events
+            self._fault = error
+        self._events.extend(events)
+        self.work()
+
+    def closed(self) -> None:
+        """The connection is gone, for whatever reason."""
+        self.over = True
+        self._events.clear()
+        self.hub.edge.numbers.close(self.number)
+        session, self.session = self.session, None
+        if session is not None:
+            session.lost()
+        self.hub.edge.ended(self)
+
+    @property
+    def _waits(self) -> bool:
+        return (
+            self.waits_for_bind
+            or (self.login is not None and self.login.waits)
+            or (self.session is not None and self.session.is_full)
+        )
+
+    def work(self) -> None:
+        """Handle what was read until something has to be waited for; then stop reading."""
+        events = self._events
+        try:
+            while events and not self.over and not self._waits:
+                self._handle(events.popleft())
+            if self._fault is not None and not events and not self.over:
+                raise self._fault
+        except StreamError as error:
+            self.fail(error)
+        except Exception as error:
+            log.error("stream failed", error=type(error).__name__, stack=stack_of(error))
+            self.hub.edge.counts["internal"] += 1
+            self.fail(StreamError("internal-server-error"))
+        if self.over:
+            return
+        session = self.session
+        if session is not None and session.dirty:
+            session.flush()
+        else:
+            self.flush()
+        if events or self._waits or self.allowance_bytes < 0:
+            if not self._paused:
+                self._paused = True
+                self.link.pause_reading()
+                if self.allowance_bytes < 0:
+                    self.hub.edge.counts["slowed-down"] += 1
+        elif self._paused:
+            self._paused = False
+            self.link.resume_reading()
+
+    def go_on(self) -> None:
+        """The session has room again."""
+        if self._paused and not self.over:
+            self.work()
+
+    # ---- events --------------------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        if type(event) is Stanza:
+            element = event.element
+            session = self.session
+            if session is not None and element.ns == names.CLIENT:
+                session.take(event)
+            elif session is not None:
+                self._nonza(session, element)
+            elif self.account:
+                self._before_bind(element)
+            else:
+                self._before_login(element)
+        elif type(event) is Opened:
+            self._open(event)
+        else:
+            assert type(event) is Closed
+            self._goodbye()
+
+    def _open(self, opened: Opened) -> None:
+        attributes = opened.attributes
+        self._say_header()
+        to = attributes.get("to", "")
+        if to and to.rstrip(".").lower() != self.hub.domain:
+            raise StreamError("host-unknown")
+        version = attributes.get("version", "0.9")
+        try:
+            major = int(version.partition(".")[0])
+        except ValueError:
+            raise StreamError("unsupported-version") from None
+        if major < 1:
+            raise StreamError("unsupported-version", "XMPP 1.0 is spoken here")
+        if not self.hub.edge.ready():
+            raise StreamError("resource-constraint", "not ready, try again")
+        self.say_features()
+
+    def _say_header(self) -> None:
+        self._header_sent = True
+        self.write(
+            f"<?xml version='1.0'?><stream:stream xmlns='{names.CLIENT}' xmlns:stream="
+            f"'{names.STREAMS}' id='{secrets.token_urlsafe(12)}' from='{self.hub.domain}'"
+            " version='1.0' xml:lang='en'>".encode()
+        )
+
+    def say_features(self) -> None:
+        inside: list[Element] = []
+        if not self.secure and self._context is not None:
+            inside.append(Element(names.TLS, "starttls"))
+            if self.hub.settings.tls_required:
+                inside[0].nodes.append(Element(names.TLS, "required"))
+        if not self.may_not_log_in:
+            if not self.account:
+                inside += self._login_features()
+            for offer in self.hub.offers:
+                inside += offer(self)
+        self.write_element(Element(names.STREAMS, "features", {}, *inside))
+
+    @property
+    def may_not_log_in(self) -> bool:
+        return not self.secure and self._context is not None and self.hub.settings.tls_required
+
+    def _login_features(self) -> list[Element]:
+        login = self.fresh_login()
+        listed = [Element(names.SASL, "mechanism", {}, each) for each in login.mechanisms]
+        found: list[Element] = [Element(names.SASL, "mechanisms", {}, *listed)]
+        bindings = self._bindings()
+        if bindings:
+            kinds = [
+                Element(names.CHANNEL_BINDINGS, "channel-binding", {"type": k}) for k in bindings
+            ]
+            found.append(Element(names.CHANNEL_BINDINGS, "sasl-channel-binding", {}, *kinds))
+        return found
+
+    # ---- before the login ----------------------------------------------------------------
+
+    def _before_login(self, element: Element) -> None:
+        ns, name = element.ns, element.name
+        if ns == names.TLS and name == "starttls":
+            self._start_tls()
+        elif self.may_not_log_in:
+            raise StreamError("policy-violation", "TLS comes first")
+        elif ns == names.SASL:
+            self._sasl(element)
+        elif ns == names.CLIENT:
+            self._early(element)
+        else:
+            call = self.hub.early.get(ns)
+            if call is None:
+                raise StreamError("unsupported-stanza-type")
+            call(self, element)
+
+    def _early(self, element: Element) -> None:
+        """A stanza of somebody who has not logged in: only registration is answered, if at all."""
+        child = element.first()
+        if element.name == "iq" and child is not None and child.ns == names.REGISTER:
+            self.write_element(stanza_error(element, "not-allowed"))
+            return
+        raise StreamError("not-authorized")
+
+    def _start_tls(self) -> None:
+        if self._context is None or self.secure:
+            self.write_element(Element(names.TLS, "failure"))
+            raise StreamError("policy-violation", "TLS is on already")
+        if self._events or self.reader.pending:
+            raise StreamError("policy-violation", "nothing may come between STARTTLS and TLS")
+        self.write_element(Element(names.TLS, "proceed"))
+        self.reader = StreamReader(self.hub.xml_before_login)
+        self._header_sent = False
+        self.link.start_tls(self._context)
+
+    def fresh_login(self) -> Login:
+        self.login = Login(
+            self.hub,
+            self.link.address,
+            self.number,
+            self.secure or self._context is None,
+            self._bindings(),
+            self._challenge,
+            self._logged_in,
+            self._login_failed,
+        )
+        return self.login
+
+    def _bindings(self) -> dict[str, bytes]:
+        """What binds a login to this very TLS connection (RFC 5929, 9266)."""
+        if not self.secure:
+            return {}
+        found = {}
+        for kind in BINDINGS:
+            if kind == "tls-unique" and self.link.tls_version == "TLSv1.3":
+                continue  # undefined there
+            data = (
+                self.hub.end_point()
+                if kind == "tls-server-end-point"
+                else self.link.channel_binding(kind)
+            )
+            if data:
+                found[kind] = data
+        return found
+
+    def _sasl(self, element: Element) -> None:
+        login = self.login
+        assert login is not None
+        name = element.name
+        try:
+            if name == "auth":
+                text = element.text
+                login.start(element.get("mechanism"), decoded(text) if text else None)
+            elif name == "response" and login.under_way:
+                login.go_on(decoded(element.text))
+            elif name == "abort" and login.under_way:
+                login.abort()
+            else:
+                raise StreamError("unsupported-stanza-type")
+        except SaslFailure as failure:
+            self._login_failed(failure)
+
+    def _challenge(self, data: bytes) -> None:
+        if self._sasl2 is not None:
+            self._sasl2.challenge(data)
+        else:
+            text = encoded(data) if data else ""
+            self.write_element(Element(names.SASL, "challenge", {}, text))
+
+    def _logged_in(self, address: str, account: int, device: int, final: bytes) -> None:
+        self.address, self.account, self.via = address, account, device
+        self.login = None
+        self.hub.edge.authenticated(self)
+        if self._sasl2 is not None:
+            self.reader.limits = self.hub.xml
+            self._sasl2.succeed(final)
+            return
+        text = encoded(final) if final else ""
+        self.write_element(Element(names.SASL, "success", {}, text))
+        self.reader = StreamReader(self.hub.xml)
+        self._header_sent = False
+
+    def _login_failed(self, failure: SaslFailure) -> None:
+        ns = names.SASL
+        condition = Element(ns, failure.condition)
+        if self._sasl2 is not None:
+            self._sasl2.fail(condition, failure.text)
+            self._sasl2 = None
+        else:
+            inside = [condition]
+            if failure.text:
+                inside.append(Element(ns, "text", {}, failure.text))
+            self.write_element(Element(ns, "failure", {}, *inside))
+        self.hub.edge.counts[f"xmpp-login:{failure.condition}"] += 1
+        self.fresh_login()
+        self._logins_failed += 1
+        if self._logins_failed >= LOGINS_MAX:
+            self.fail(StreamError("policy-violation", "too many failed logins"))
+
+    # ---- between login and session -------------------------------------------------------
+
+    def _before_bind(self, element: Element) -> None:
+        child = element.first()
+        if (
+            element.ns == names.CLIENT
+            and element.name == "iq"
+            and element.get("type") == "set"
+            and child is not None
+            and (child.ns, child.name) == (names.BIND, "bind")
+        ):
+            self._bind(element, child)
+        elif element.ns == names.SM and element.name == "resume":
+            self._resume(element)
+        elif element.ns == names.SM:
+            self.sm_failed("unexpected-request")
+        elif element.ns == names.CLIENT:
+            if element.get("type") not in ("error", "result"):
+                self.write_element(stanza_error(element, "not-allowed", "bind a resource first"))
+        else:
+            raise StreamError("unsupported-stanza-type")
+
+    def _bind(self, iq: Element, bind: Element) -> None:
+        wanted = bind.child_text(names.BIND, "resource") or ""
+        try:
+            resource = resourcepart(wanted) if wanted else secrets.token_urlsafe(9)
+        except JidMalformed:
+            self.write_element(stanza_error(iq, "bad-request"))
+            return
+        self._bind_iq = iq
+        self.begin_session(resource)
+
+    def begin_session(self, resource: str) -> None:
+        self.waits_for_bind = True
+        session = XmppSession(self.hub, self, self.address, self.account, self.via)
+        session.prefixes = {
+            prefix: uri
+            for prefix, uri in self.reader.prefixes.items()
+            if (prefix, uri) != ("stream", names.STREAMS)
+        }
+        session.bind(resource)
+
+    def bound(self, session: XmppSession) -> None:
+        """The session's resource is committed."""
+        self.waits_for_bind = False
+        self.session = session
+        iq, self._bind_iq = self._bind_iq, None
+        if self._sasl2 is not None:
+            self._sasl2.bound(session)
+        elif iq is not None:
+            jid = Element(names.BIND, "jid", {}, session.jid)
+            self.write_element(answer_to(iq, "result", Element(names.BIND, "bind", {}, jid)))
+        self.work()
+
+    def not_bound(self, code: str) -> None:
+        self.waits_for_bind = False
+        iq, self._bind_iq = self._bind_iq, None
+        if code == "not-authorized" or iq is None:
+            self.fail(StreamError("not-authorized"))
+            return
+        self.write_element(stanza_error(iq, "resource-constraint", "too many clients"))
+        self.work()
+
+    def _resume(self, element: Element) -> None:
+        session = self.hub.tokens.get(element.get("previd"))
+        h = element.get("h")
+        if session is None or session.over or session.account != self.account:
+            self.sm_failed("item-not-found")
+            return
+        if not (h.isascii() and h.isdigit() and len(h) <= 10):
+            self.sm_failed("bad-request")
+            return
+        self.session = session
+        session.prefixes = dict(self.reader.prefixes)
+        session.resume(self, int(h))
+        self.hub.edge.counts["xmpp-resumed"] += 1
+
+    def sm_failed(self, condition: str) -> None:
+        failed = Element(names.SM, "failed", {}, Element(names.STANZA_ERRORS, condition))
+        self.write_element(failed)
+
+    def _nonza(self, session: XmppSession, element: Element) -> None:
+        call = self.hub.nonzas.get(element.ns)
+        if call is None:
+            raise StreamError("unsupported-stanza-type")
+        call(session, element)
+
+    # ---- bytes out -----------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        self.link.write(data)
+
+    def write_element(self, element: Element) -> None:
+        """Something of the stream itself."""
+        if element.ns == names.STREAMS:
+            element = Element(
+                names.CLIENT, f"stream:{element.name}", element.attributes, *element.nodes
+            )
+        self.write(write(element))
+
+    def write_stanza(self, data: bytes) -> None:
+        """A stanza as it is written in a stream of jabber:client."""
+        self.link.write(data)
+
+    def flush(self) -> None:
+        self.link.flush()
+        if self.link.is_slow:
+            self.hub.edge.counts["refused:slow-reader"] += 1
+            log.info("reader is too slow, disconnected", code=SlowReader.code)
+            self.abort()
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """About once a second."""
+        edge = self.hub.edge
+        limits, now_s = edge.limits, edge.now_s
+        if self.over:
+            if now_s > self._end_s + GOODBYE_S:
+                self.link.abort()
+            return
+        self.allowance_bytes = min(
+            self.allowance_bytes + limits.bytes_per_s, 2 * limits.bytes_per_s
+        )
+        if self._paused:
+            self.work()
+            if self.over:
+                return
+        session = self.session
+        if session is None:
+            if now_s - self.started_s > limits.hello_timeout_s + 5 * bool(self.account):
+                self.fail(StreamError("connection-timeout"))
+            return
+        silent_s = now_s - self.heard_s
+        if silent_s > limits.idle_timeout_s:
+            edge.counts["refused:idle-timeout"] += 1
+            self.fail(StreamError("connection-timeout"))
+        elif silent_s > limits.idle_ping_s and now_s - self._requested_s > limits.idle_ping_s:
+            self._requested_s = now_s
+            session.are_you_there()
+
+    # ---- the end -------------------------------------------------------------------------
+
+    def fail(self, error: StreamError) -> None:
+        """Section 4.9: the error, the end of the stream, the end of the connection."""
+        if self.over:
+            return
+        self.hub.edge.counts[f"xmpp-stream:{error.condition}"] += 1
+        if not self._header_sent:
+            self._say_header()
+        self.write_element(error.element())
+        self._end()
+        session, self.session = self.session, None
+        if session is not None and session.stream is self:
+            session.lost()
+
+    def _end(self) -> None:
+        self.write(CLOSE)
+        self.over = True
+        self._end_s = self.hub.edge.now_s
+        self._events.clear()
+        self.link.finish()
+
+    def _goodbye(self) -> None:
+        """The client ends its stream (section 4.4): the session is over, not only away."""
+        session, self.session = self.session, None
+        if session is not None:
+            session.stream = None
+            session.end()
+        self.write(CLOSE)
+        self.over = True
+        self._end_s = self.hub.edge.now_s
+        self.link.close()
+
+    def replaced(self) -> None:
+        """The session goes on in another connection."""
+        self.session = None
+        self.fail(StreamError("conflict", "resumed by another connection"))
+
+    def session_over(self, condition: str) -> None:
+        self.session = None
+        if condition:
+            self.fail(StreamError(condition))
+        elif not self.over:
+            self._end()
+
+    def refuse(self, error: Refused) -> None:
+        """The listener's own refusals."""
+        self.hub.edge.counts[f"refused:{error.code}"] += 1
+        full = error.code == TooManyConnections.code
+        self.fail(StreamError("resource-constraint" if full else "policy-violation"))
+
+    def shut_down(self, message: object) -> None:
+        """The server ends."""
+        session, self.session = self.session, None
+        if session is not None:
+            session.stream = None
+            session.end()
+        self.fail(StreamError("system-shutdown"))
+
+    def abort(self) -> None:
+        self.over = True
+        self.link.abort()
+
+    # ---- what the inside says before there is a session -----------------------------------
+
+    def deliver(self, answer: Any) -> None:
+        if not self.over and isinstance(answer, im.Keys) and self.login is not None:
+            self.login.on_keys(answer)
+            if not self.over:
+                self.work()
