@@ -49,6 +49,9 @@ class SimEdge:
         self.now_s = node.clock.monotonic_us() / 1e6
         self.lines: dict[Session, Line] = {}
 
+    def keep(self, address: str, password: str) -> bytes:
+        return b""
+
     def wall_us(self) -> int:
         return self.node.clock.now_us()
 

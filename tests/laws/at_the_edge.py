@@ -64,6 +64,9 @@ class PlayedEdge:
         return 7
 
     def close(self, number: int) -> None: ...
+    def keep(self, address: str, password: str) -> bytes:
+        return b""
+
     def wall_us(self) -> int:
         return 1
 

@@ -46,7 +46,6 @@ from whimbrel.domain.ports import Router, SessionSink
 from whimbrel.edge.transport import Link
 from whimbrel.protocol import wire
 from whimbrel.protocol.native import Codec
-from whimbrel.protocol.sasl.verifiers import Keeper
 from whimbrel.protocol.translate import ANSWERS, item_to_wire
 
 log = structlog.get_logger("whimbrel.edge")
@@ -73,9 +72,9 @@ class Edge(Protocol):
     numbers: Numbers
     limits: Limits
     counts: Counter[str]
-    keep: Keeper
     now_s: float  # coarse monotonic time, fresh to about a quarter of a second
 
+    def keep(self, address: str, password: str, /) -> bytes: ...
     def wall_us(self) -> int: ...
     def ready(self) -> bool: ...
     def later(self, delay_s: float, call: Callable[[], None]) -> None: ...

@@ -25,6 +25,7 @@ from whimbrel.edge.transport import Connection
 from whimbrel.edge.xmpp.features import FEATURES
 from whimbrel.edge.xmpp.hub import Hub
 from whimbrel.edge.xmpp.stream import XmppStream
+from whimbrel.edge.xmpp.websocket import XmppSocket
 from whimbrel.logic import desk as desk_rules
 from whimbrel.logic import user as user_rules
 from whimbrel.node.asking import Asking
@@ -158,6 +159,8 @@ class Node:
             trusted_proxies=tuple(map(ip_network, self.config.web.trusted_proxies)),
             media=self.media,
             keep=self.keep,
+            xmpp_sockets=self._admit_xmpp_socket,
+            xmpp_places=self._xmpp_places,
         )
         app = make_app(parts)
         native, http = self.listener.listen, self.http.start
@@ -194,6 +197,20 @@ class Node:
     def _xmpp(self, connection: Connection) -> XmppStream:
         """A stream whose connection is as safe as it will be."""
         return XmppStream(self.hub, connection, None)
+
+    def _admit_xmpp_socket(self, connection: Connection, address: str) -> XmppSocket:
+        """Plain HTTP is only on this machine's own port, or behind a proxy that speaks TLS."""
+        socket = self.listener.admit_other(
+            connection, address, lambda c: XmppSocket(self.hub, c, connection.is_tls)
+        )
+        assert isinstance(socket, XmppSocket)
+        return socket
+
+    def _xmpp_places(self) -> dict[str, str]:
+        """XEP-0156: by relation."""
+        base = self._media_base()
+        socket = f"ws{base.removeprefix('http')}/xmpp-websocket"
+        return {"urn:xmpp:alt-connections:websocket": socket}
 
     def _open_media(self) -> MediaService | None:
         media = self.config.media

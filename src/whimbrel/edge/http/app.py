@@ -43,6 +43,8 @@ class HttpParts:
     keep: Keeper = keep_nothing
     limits: HttpLimits = field(default_factory=HttpLimits)
     sockets: Sockets | None = None  # None: no WebSockets
+    xmpp_sockets: Sockets | None = None
+    xmpp_places: Callable[[], dict[str, str]] = dict
     origins: frozenset[str] = frozenset()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     __repr__ = discreet
@@ -62,6 +64,8 @@ def make_app(parts: HttpParts) -> web.Application:
         http=parts.limits,
         default_region=parts.default_region,
         sockets=parts.sockets,
+        xmpp_sockets=parts.xmpp_sockets,
+        xmpp_places=parts.xmpp_places,
         origins=parts.origins,
         trusted_proxies=parts.trusted_proxies,
         media=parts.media,

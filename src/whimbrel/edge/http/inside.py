@@ -91,4 +91,6 @@ class Inside:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket, besides our own
     sockets: Sockets | None = None  # None: there are no WebSockets
+    xmpp_sockets: Sockets | None = None
+    xmpp_places: Callable[[], dict[str, str]] = dict  # XEP-0156: by relation
     __repr__ = discreet

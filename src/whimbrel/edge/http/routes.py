@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from whimbrel.edge.http import admin, health, media, pages, signup, socket
+from whimbrel.edge.http import admin, health, hostmeta, media, pages, signup, socket
 from whimbrel.edge.http import web as browser
 from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.shapes import (
@@ -119,6 +119,41 @@ ROUTES: tuple[Route, ...] = (
             "shutting-down",
         ),
         summary="Open a WebSocket with the subprotocol whimbrel.1",
+        tags=("messages",),
+    ),
+    Route(
+        method="GET",
+        path="/xmpp-websocket",
+        handle=socket.on_xmpp_socket,
+        gives=None,
+        status=101,
+        answer="",
+        errors=(
+            "upgrade-required",
+            "wrong-origin",
+            "bad-message",
+            "too-many-connections",
+            "shutting-down",
+        ),
+        summary="Open a WebSocket with the subprotocol xmpp (RFC 7395)",
+        tags=("messages",),
+    ),
+    Route(
+        method="GET",
+        path="/.well-known/host-meta",
+        handle=hostmeta.on_host_meta,
+        gives=None,
+        answer="application/xrd+xml",
+        summary="Where XMPP clients connect (XEP-0156)",
+        tags=("messages",),
+    ),
+    Route(
+        method="GET",
+        path="/.well-known/host-meta.json",
+        handle=hostmeta.on_host_meta_json,
+        gives=None,
+        answer="application/json",
+        summary="The same as JSON",
         tags=("messages",),
     ),
     Route(

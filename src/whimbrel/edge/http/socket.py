@@ -16,10 +16,11 @@ from aiohttp import hdrs, web
 
 from whimbrel.domain.errors import BadMessage, Refused
 from whimbrel.edge.http.caller import caller_of, limit_key
-from whimbrel.edge.http.inside import Inside
+from whimbrel.edge.http.inside import Inside, Sockets
 from whimbrel.edge.http.origin import is_same_place
 from whimbrel.edge.http.pipe import Pipe
 from whimbrel.edge.http.problems import UpgradeRequired, WrongOrigin, response_for
+from whimbrel.edge.xmpp.websocket import SUBPROTOCOL as XMPP_SUBPROTOCOL
 from whimbrel.protocol.wire import SUBPROTOCOL
 
 VERSION = "13"
@@ -47,17 +48,29 @@ class _Early:
 
 
 async def on_socket(inside: Inside, request: web.Request, body: None) -> web.Response:
+    """A client of the own protocol."""
+    return await _upgrade(inside, request, SUBPROTOCOL, inside.sockets)
+
+
+async def on_xmpp_socket(inside: Inside, request: web.Request, body: None) -> web.Response:
+    """An XMPP client (RFC 7395)."""
+    return await _upgrade(inside, request, XMPP_SUBPROTOCOL, inside.xmpp_sockets)
+
+
+async def _upgrade(
+    inside: Inside, request: web.Request, protocol: str, sockets: Sockets | None
+) -> web.Response:
     """Answers 101 by itself; every response that is returned here is a refusal, or not sent."""
     try:
-        accept = accept_key(request)
+        accept = accept_key(request, protocol)
         check_origin(request, inside.origins)
-        if inside.sockets is None:
+        if sockets is None:
             raise UpgradeRequired("there are no WebSockets here")
         pipe = request.transport
         if not isinstance(pipe, Pipe):  # the connection is gone
             return web.Response()
         address = limit_key(caller_of(request, inside.trusted_proxies))
-        socket = inside.sockets(pipe.connection, address)
+        socket = sockets(pipe.connection, address)
     except UpgradeRequired as error:
         response = response_for(error)
         response.headers[hdrs.UPGRADE] = "websocket"
@@ -71,7 +84,7 @@ async def on_socket(inside: Inside, request: web.Request, body: None) -> web.Res
     early = _Early()
     parser: Any = early
     request.protocol.set_parser(parser)
-    head = _ACCEPTED.format(accept=accept, protocol=SUBPROTOCOL)
+    head = _ACCEPTED.format(accept=accept, protocol=protocol)
     pipe.write(head.encode("ascii"))
     pipe.hand_over(socket)
     if early.data:
@@ -79,7 +92,7 @@ async def on_socket(inside: Inside, request: web.Request, body: None) -> web.Res
     return web.Response()  # aiohttp finds the connection lost, and drops it
 
 
-def accept_key(request: web.Request) -> str:
+def accept_key(request: web.Request, protocol: str = SUBPROTOCOL) -> str:
     """What proves that we speak WebSocket. Raises UpgradeRequired or BadMessage."""
     headers = request.headers
     if (
@@ -96,8 +109,8 @@ def accept_key(request: web.Request) -> str:
         size = 0
     if size != KEY_BYTES or len(headers.getall(hdrs.SEC_WEBSOCKET_KEY)) != 1:
         raise BadMessage("The Sec-WebSocket-Key is not 16 bytes in Base64.")
-    if SUBPROTOCOL not in _tokens(request, hdrs.SEC_WEBSOCKET_PROTOCOL):
-        raise BadMessage(f"Ask for the subprotocol {SUBPROTOCOL}.")
+    if protocol not in _tokens(request, hdrs.SEC_WEBSOCKET_PROTOCOL):
+        raise BadMessage(f"Ask for the subprotocol {protocol}.")
     digest = hashlib.sha1(key.encode() + GUID, usedforsecurity=False).digest()
     return base64.b64encode(digest).decode()
 

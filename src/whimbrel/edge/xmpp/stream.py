@@ -23,7 +23,7 @@ from whimbrel.protocol.xmpp import names
 from whimbrel.protocol.xmpp.element import Element, write
 from whimbrel.protocol.xmpp.errors import StreamError, answer_to, stanza_error
 from whimbrel.protocol.xmpp.jid import JidMalformed, resourcepart
-from whimbrel.protocol.xmpp.stream import Closed, Event, Opened, Stanza, StreamReader
+from whimbrel.protocol.xmpp.stream import Closed, Event, Opened, Stanza, StreamReader, XmlLimits
 
 if TYPE_CHECKING:
     import ssl
@@ -117,6 +117,32 @@ class XmppStream:
         self._events.extend(events)
         self.work()
 
+    def take_event(self, event: Event) -> None:
+        """What another framing has read."""
+        if not self.over and self._fault is None:
+            self._events.append(event)
+
+    def fault(self, error: StreamError) -> None:
+        """Nothing is read after this; what came before still counts."""
+        if self._fault is None:
+            self._fault = error
+
+    def raise_limits(self, limits: XmlLimits) -> None:
+        """The stream goes on after the login."""
+        self.reader.limits = limits
+
+    def new_reader(self, limits: XmlLimits) -> None:
+        self.reader = StreamReader(limits)
+
+    @property
+    def prefixes(self) -> dict[str, str]:
+        """That the header declares beside the usual ones."""
+        return {
+            prefix: uri
+            for prefix, uri in self.reader.prefixes.items()
+            if (prefix, uri) != ("stream", names.STREAMS)
+        }
+
     def closed(self) -> None:
         """The connection is gone, for whatever reason."""
         self.over = True
@@ -193,7 +219,8 @@ class XmppStream:
 
     def _open(self, opened: Opened) -> None:
         attributes = opened.attributes
-        self._say_header()
+        self._header_sent = True
+        self.say_header()
         to = attributes.get("to", "")
         if to and to.rstrip(".").lower() != self.hub.domain:
             raise StreamError("host-unknown")
@@ -208,8 +235,7 @@ class XmppStream:
             raise StreamError("resource-constraint", "not ready, try again")
         self.say_features()
 
-    def _say_header(self) -> None:
-        self._header_sent = True
+    def say_header(self) -> None:
         self.write(
             f"<?xml version='1.0'?><stream:stream xmlns='{names.CLIENT}' xmlns:stream="
             f"'{names.STREAMS}' id='{secrets.token_urlsafe(12)}' from='{self.hub.domain}'"
@@ -278,7 +304,7 @@ class XmppStream:
         if self._events or self.reader.pending:
             raise StreamError("policy-violation", "nothing may come between STARTTLS and TLS")
         self.write_element(Element(names.TLS, "proceed"))
-        self.reader = StreamReader(self.hub.xml_before_login)
+        self.new_reader(self.hub.xml_before_login)
         self._header_sent = False
         self.link.start_tls(self._context)
 
@@ -341,12 +367,12 @@ class XmppStream:
         self.login = None
         self.hub.edge.authenticated(self)
         if self._sasl2 is not None:
-            self.reader.limits = self.hub.xml
+            self.raise_limits(self.hub.xml)
             self._sasl2.succeed(final)
             return
         text = encoded(final) if final else ""
         self.write_element(Element(names.SASL, "success", {}, text))
-        self.reader = StreamReader(self.hub.xml)
+        self.new_reader(self.hub.xml)
         self._header_sent = False
 
     def _login_failed(self, failure: SaslFailure) -> None:
@@ -401,11 +427,7 @@ class XmppStream:
     def begin_session(self, resource: str) -> None:
         self.waits_for_bind = True
         session = XmppSession(self.hub, self, self.address, self.account, self.via)
-        session.prefixes = {
-            prefix: uri
-            for prefix, uri in self.reader.prefixes.items()
-            if (prefix, uri) != ("stream", names.STREAMS)
-        }
+        session.prefixes = self.prefixes
         session.bind(resource)
 
     def bound(self, session: XmppSession) -> None:
@@ -439,7 +461,7 @@ class XmppStream:
             self.sm_failed("bad-request")
             return
         self.session = session
-        session.prefixes = dict(self.reader.prefixes)
+        session.prefixes = self.prefixes
         session.resume(self, int(h))
         self.hub.edge.counts["xmpp-resumed"] += 1
 
@@ -515,7 +537,7 @@ class XmppStream:
             return
         self.hub.edge.counts[f"xmpp-stream:{error.condition}"] += 1
         if not self._header_sent:
-            self._say_header()
+            self.say_header()
         self.write_element(error.element())
         self._end()
         session, self.session = self.session, None
@@ -523,11 +545,14 @@ class XmppStream:
             session.lost()
 
     def _end(self) -> None:
-        self.write(CLOSE)
+        self.say_goodbye()
         self.over = True
         self._end_s = self.hub.edge.now_s
         self._events.clear()
         self.link.finish()
+
+    def say_goodbye(self) -> None:
+        self.write(CLOSE)
 
     def _goodbye(self) -> None:
         """The client ends its stream (section 4.4): the session is over, not only away."""
@@ -535,7 +560,7 @@ class XmppStream:
         if session is not None:
             session.stream = None
             session.end()
-        self.write(CLOSE)
+        self.say_goodbye()
         self.over = True
         self._end_s = self.hub.edge.now_s
         self.link.close()

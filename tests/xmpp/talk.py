@@ -1,0 +1,288 @@
+"""A bare XMPP client of a few lines for tests: it says what it is told to, and hears elements.
+
+Three transports behind one face: TCP with STARTTLS, TLS from the first byte, WebSocket. The parser
+is the library's own reading of a stream (xml.etree's pull parser), not the server's.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import ssl
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, XMLPullParser
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+CLIENT = "jabber:client"
+STREAM = "http://etherx.jabber.org/streams"
+SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+SM = "urn:xmpp:sm:3"
+PATIENCE_S = 20.0
+TRANSPORTS = ("tcp", "tls", "websocket")
+
+
+def tls_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Ended(Exception):
+    """The server has closed the connection."""
+
+
+class Wire:
+    """Bytes or frames to elements. `next()` raises Ended."""
+
+    async def send(self, text: str) -> None:
+        raise NotImplementedError
+
+    async def next(self) -> Element:
+        raise NotImplementedError
+
+    async def open(self, domain: str) -> Element:
+        """The stream's header out; its features come back."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        raise NotImplementedError
+
+
+class Tcp(Wire):
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.header: dict[str, str] = {}
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self._parser: Any = XMLPullParser(("start", "end"))
+        self._depth = 0
+        self._root: Element | None = None
+        self._found: list[Element] = []
+
+    async def send(self, text: str) -> None:
+        self.writer.write(text.encode())
+
+    async def next(self) -> Element:
+        while not self._found:
+            async with asyncio.timeout(PATIENCE_S):
+                try:
+                    data = await self.reader.read(65_536)
+                except (ConnectionError, ssl.SSLError):
+                    data = b""
+            if not data:
+                raise Ended
+            self._parser.feed(data)
+            for event, element in self._parser.read_events():
+                if event == "start":
+                    self._depth += 1
+                    if self._depth == 1:
+                        self._root = element
+                        self.header = dict(element.attrib)
+                else:
+                    self._depth -= 1
+                    if self._depth == 1:
+                        self._found.append(element)
+                    elif self._depth == 0:
+                        self._found.append(Element("closed"))
+        return self._found.pop(0)
+
+    async def open(self, domain: str) -> Element:
+        self._fresh()
+        await self.send(
+            f"<?xml version='1.0'?><stream:stream xmlns='{CLIENT}' xmlns:stream='{STREAM}'"
+            f" to='{domain}' version='1.0'>"
+        )
+        return await self.next()
+
+    async def start_tls(self) -> None:
+        await self.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+        answer = await self.next()
+        assert answer.tag.endswith("}proceed"), answer.tag
+        await self.writer.start_tls(tls_context())
+
+    async def close(self) -> None:
+        await self.send("</stream:stream>")
+
+    def abort(self) -> None:
+        self.writer.transport.abort()
+
+
+class Socket(Wire):
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.header: dict[str, str] = {}
+
+    async def send(self, text: str) -> None:
+        if text.startswith("<?xml"):
+            text = text.partition("?>")[2]
+        for stanza in ("<message", "<iq", "<presence"):
+            if text.startswith(stanza) and "xmlns='jabber:client'" not in text:
+                text = f"{stanza} xmlns='{CLIENT}'" + text[len(stanza) :]
+        await self.connection.send(text)
+
+    async def next(self) -> Element:
+        async with asyncio.timeout(PATIENCE_S):
+            try:
+                text = await self.connection.recv()
+            except Exception as error:
+                raise Ended from error
+        element = ElementTree.fromstring(text)
+        if element.tag == "{urn:ietf:params:xml:ns:xmpp-framing}close":
+            return Element("closed")
+        return element
+
+    async def open(self, domain: str) -> Element:
+        await self.send(
+            f"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='{domain}' version='1.0'/>"
+        )
+        self.header = dict((await self.next()).attrib)
+        return await self.next()
+
+    async def close(self) -> None:
+        await self.send("<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>")
+
+    def abort(self) -> None:
+        self.connection.transport.abort()
+
+
+async def connected(ports: dict[str, Any], transport: str) -> Wire:
+    """A connection in which nothing was said yet (for TCP, TLS was not begun)."""
+    if transport == "websocket":
+        url = f"ws://127.0.0.1:{ports['http']}/xmpp-websocket"
+        return Socket(await connect(url, subprotocols=[Subprotocol("xmpp")], compression=None))
+    port = ports["xmpp_tls" if transport == "tls" else "xmpp"]
+    context = tls_context() if transport == "tls" else None
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    return Tcp(reader, writer)
+
+
+class Talker:
+    """One logged-in client. Elements that nobody waited for stay in `heard`."""
+
+    def __init__(self, wire: Wire, name: str, domain: str) -> None:
+        self.wire = wire
+        self.name = name
+        self.domain = domain
+        self.jid = ""
+        self.heard: list[Element] = []
+        self.features: Element | None = None
+        self._ids = 0
+
+    @property
+    def bare(self) -> str:
+        return f"{self.name}@{self.domain}"
+
+    async def login(self, key: str) -> Element:
+        """SCRAM-SHA-256; the features after it come back. Raises LoginRefused."""
+        nonce = secrets.token_urlsafe(12)
+        bare = f"n={self.name},r={nonce}"
+        await self.wire.send(
+            f"<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{_b64('n,,' + bare)}</auth>"
+        )
+        answer = await self.wire.next()
+        if not answer.tag.endswith("}challenge"):
+            raise LoginRefused(answer)
+        first = base64.b64decode(answer.text or "").decode()
+        said = dict(part.split("=", 1) for part in first.split(","))
+        salted = hashlib.pbkdf2_hmac(
+            "sha256", key.encode(), base64.b64decode(said["s"]), int(said["i"])
+        )
+        client_key = hmac.digest(salted, b"Client Key", "sha256")
+        last = f"c={_b64('n,,')},r={said['r']}"
+        signed = f"{bare},{first},{last}".encode()
+        signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
+        proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+        final = f"{last},p={base64.b64encode(proof).decode()}"
+        await self.wire.send(f"<response xmlns='{SASL}'>{_b64(final)}</response>")
+        answer = await self.wire.next()
+        if not answer.tag.endswith("}success"):
+            raise LoginRefused(answer)
+        server = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
+        assert base64.b64decode(answer.text or "") == b"v=" + base64.b64encode(server)
+        self.features = await self.wire.open(self.domain)
+        return self.features
+
+    async def bind(self, resource: str = "") -> str:
+        inside = f"<resource>{resource}</resource>" if resource else ""
+        answer = await self.ask(
+            "set", f"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{inside}</bind>"
+        )
+        self.jid = answer[0][0].text or ""
+        return self.jid
+
+    async def say(self, text: str) -> None:
+        await self.wire.send(text)
+
+    async def ask(self, kind: str, child: str, to: str = "") -> Element:
+        """An iq; its answer comes back, whatever comes before it is kept in `heard`."""
+        self._ids += 1
+        id = f"ask-{self._ids}"
+        where = f" to='{to}'" if to else ""
+        await self.say(f"<iq type='{kind}' id='{id}'{where}>{child}</iq>")
+        while True:
+            element = await self.wire.next()
+            if element.tag == f"{{{CLIENT}}}iq" and element.get("id") == id:
+                return element
+            self.heard.append(element)
+
+    async def hear(self, name: str, **attributes: str) -> Element:
+        """The next element of this name with these attributes; others are kept."""
+        for at, element in enumerate(self.heard):
+            if _is(element, name, attributes):
+                return self.heard.pop(at)
+        while True:
+            element = await self.wire.next()
+            if _is(element, name, attributes):
+                return element
+            self.heard.append(element)
+
+    async def message(self) -> tuple[str, str]:
+        """(from, body) of the next message that has one."""
+        while True:
+            element = await self.hear("message")
+            body = element.find(f"{{{CLIENT}}}body")
+            if body is not None:
+                return element.get("from", ""), body.text or ""
+
+    async def quiet(self) -> None:
+        """Everything that the server had to say before has been heard: it stands in `heard`."""
+        await self.ask("get", "<ping xmlns='urn:xmpp:ping'/>", self.domain)
+
+    async def enable(self, resume: bool = True) -> Element:
+        flag = " resume='true'" if resume else ""
+        await self.say(f"<enable xmlns='{SM}'{flag}/>")
+        return await self.hear("enabled")
+
+
+class LoginRefused(Exception):
+    def __init__(self, element: Element) -> None:
+        self.element = element
+        self.condition = element[0].tag.rpartition("}")[2] if len(element) else element.tag
+        super().__init__(self.condition)
+
+
+def _is(element: Element, name: str, attributes: dict[str, str]) -> bool:
+    if element.tag.rpartition("}")[2] != name:
+        return False
+    return all(element.get(key.rstrip("_")) == value for key, value in attributes.items())
+
+
+def _b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def shown(element: Element) -> str:
+    """An element as text, with short prefixes away: for messages of tests."""
+    text = ElementTree.tostring(element, encoding="unicode")
+    return re.sub(r"ns\d+:", "", text)
