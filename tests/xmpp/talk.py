@@ -178,6 +178,7 @@ class Talker:
         self.heard: list[Element] = []
         self.features: Element | None = None
         self._ids = 0
+        self.answers_pings = True
 
     @property
     def bare(self) -> str:
@@ -224,6 +225,15 @@ class Talker:
     async def say(self, text: str) -> None:
         await self.wire.send(text)
 
+    async def next(self) -> Element:
+        """The next element; the server's own pings are answered, as every client does."""
+        while True:
+            element = await self.wire.next()
+            id = element.get("id", "")
+            if not self.answers_pings or not id.startswith("whimbrel-ping-"):
+                return element
+            await self.say(f"<iq type='result' id='{id}' to='{self.domain}'/>")
+
     async def ask(self, kind: str, child: str, to: str = "") -> Element:
         """An iq; its answer comes back, whatever comes before it is kept in `heard`."""
         self._ids += 1
@@ -231,7 +241,7 @@ class Talker:
         where = f" to='{to}'" if to else ""
         await self.say(f"<iq type='{kind}' id='{id}'{where}>{child}</iq>")
         while True:
-            element = await self.wire.next()
+            element = await self.next()
             if element.tag == f"{{{CLIENT}}}iq" and element.get("id") == id:
                 return element
             self.heard.append(element)
@@ -242,7 +252,7 @@ class Talker:
             if _is(element, name, attributes):
                 return self.heard.pop(at)
         while True:
-            element = await self.wire.next()
+            element = await self.next()
             if _is(element, name, attributes):
                 return element
             self.heard.append(element)
