@@ -10,6 +10,8 @@ from whimbrel.domain.ids import account_number
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Outcome
 from whimbrel.domain.rows import AccountRow, DeviceRow
+from whimbrel.node.secret_files import scram_keeper
+from whimbrel.protocol.sasl.verifiers import keep_nothing
 from whimbrel.storage.sqlite import SqliteStore
 
 CREATED_US = 1_790_000_000_000_000
@@ -25,9 +27,10 @@ def key_of(n: int) -> str:
     return sha256(f"bench key {n}".encode()).hexdigest()[:43]
 
 
-def create(folder: Path, count: int, first: int = 0) -> None:
-    """Accounts first .. first+count-1, one device each."""
-    folder.mkdir(parents=True, exist_ok=True)
+def create(folder: Path, count: int, first: int = 0, *, xmpp: bool = False) -> None:
+    """Accounts first .. first+count-1, one device each; xmpp: that may log in by SCRAM."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keep = scram_keeper(folder) if xmpp else keep_nothing
     soon: deque[Callable[[], None]] = deque()
     store = SqliteStore(folder, soon.append, Limits())
     ended: list[Outcome] = []
@@ -38,7 +41,8 @@ def create(folder: Path, count: int, first: int = 0) -> None:
             account = account_number(address)
             key_hash = sha256(key_of(n).encode()).digest()
             batch.add(AccountRow(account, address, CREATED_US, 0, 0, 0, 1, CREATED_US, 0, 0, False))
-            batch.add(DeviceRow(account, 1, key_hash, "bench", 0, 0, 0, 0, CREATED_US))
+            kept = keep(address, key_of(n))
+            batch.add(DeviceRow(account, 1, key_hash, "bench", 0, 0, 0, 0, CREATED_US, scram=kept))
         ended.clear()
         store.commit(batch, lambda outcome, reason: ended.append(outcome))
         while not ended:

@@ -1,0 +1,1 @@
+"""XMPP beside its peers: the same accounts and the same load on Whimbrel, ejabberd and Prosody."""
