@@ -7,6 +7,7 @@ registration without a pause, no limits of rate.
 
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -114,6 +115,8 @@ class _Foreign:
         raise NotImplementedError
 
     def start(self) -> None:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))
         with open(self.folder / "terminal.log", "ab") as said:
             self.process = subprocess.Popen(
                 self.command(), stdout=said, stderr=said, start_new_session=True

@@ -124,7 +124,9 @@ class XmppRaw(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.ready.done():
-            self.ready.set_exception(ConnectionError(f"{self.name}: closed before it was ready"))
+            said = self._buffer[-300:].decode(errors="replace")
+            step = self._step.__name__
+            self.ready.set_exception(ConnectionError(f"{self.name}: closed in {step}: {said}"))
         if not self.closed.done():
             self.closed.set_result(None)
 

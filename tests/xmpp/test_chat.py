@@ -14,7 +14,8 @@ async def test_two_people_chat(home: House, transport: str) -> None:
     bob = await home.talker("bob", "b", transport)
     for n in range(20):
         await alice.say(
-            f"<message to='bob@localhost' type='chat' id='m{n}'><body>{n} &lt;&amp; ü 🐦</body></message>"
+            f"<message to='bob@localhost' type='chat' id='m{n}'>"
+            f"<body>{n} &lt;&amp; ü 🐦</body></message>"
         )
     for n in range(20):
         assert await bob.message() == ("alice@localhost/a", f"{n} <& ü 🐦")

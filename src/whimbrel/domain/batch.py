@@ -13,6 +13,8 @@ from whimbrel.domain.rows import (
     OPEN,
     STORED,
     AccountRow,
+    ArchiveForget,
+    ArchiveRow,
     CounterRow,
     CountersGone,
     DeadLetterRow,
@@ -47,6 +49,8 @@ class Batch:
 
     __slots__ = (
         "accounts",
+        "archive",
+        "archive_forget",
         "counters",
         "counters_gone",
         "dead_letters",
@@ -81,6 +85,8 @@ class Batch:
         self.rows = 0  # row operations asked for; an upper bound of what the store executes
         self.touched: dict[int, int] = {}
         self.accounts: dict[int, AccountRow] = {}
+        self.archive: list[ArchiveRow] = []
+        self.archive_forget: list[ArchiveForget] = []
         self.devices: dict[tuple[int, int], DeviceRow] = {}
         self.devices_gone: list[DeviceGone] = []
         self.devices_keys: list[DeviceKey] = []
@@ -126,6 +132,14 @@ def _device_gone(batch: Batch, row: DeviceGone) -> None:
 
 def _device_key(batch: Batch, row: DeviceKey) -> None:
     batch.devices_keys.append(row)
+
+
+def _archive(batch: Batch, row: ArchiveRow) -> None:
+    batch.archive.append(row)
+
+
+def _archive_forget(batch: Batch, row: ArchiveForget) -> None:
+    batch.archive_forget.append(row)
 
 
 def _roster(batch: Batch, row: RosterRow) -> None:
@@ -266,6 +280,8 @@ ADD: dict[type, Callable[[Batch, Any], None]] = {
     DeviceRow: _device,
     DeviceGone: _device_gone,
     DeviceKey: _device_key,
+    ArchiveRow: _archive,
+    ArchiveForget: _archive_forget,
     RosterRow: _roster,
     RosterGone: _roster_gone,
     RosterGoneAll: _roster_gone_all,

@@ -177,6 +177,21 @@ class RefsGet(ToActor, frozen=True):
     upto: int
 
 
+class ArchiveGet(ToActor, frozen=True):
+    """A page of the account's archive; fields as in wants.ArchiveWant."""
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+    peer: int
+    after: int
+    before: int
+    limit: int
+    last: bool
+    ids: tuple[int, ...]
+
+
 class PeerDocument(ToActor, frozen=True):
     """A session asks for a public document of this account; answered with DocumentGot."""
 
@@ -347,6 +362,15 @@ class LastGot(ToSession, frozen=True):
 class BlockedGot(ToSession, frozen=True):
     tag: int
     addresses: tuple[str, ...]
+
+
+class ArchiveGot(ToSession, frozen=True):
+    """rows: (id, address of the peer, out, body), rising."""
+
+    tag: int
+    rows: tuple[tuple[int, str, bool, bytes], ...]
+    count: int
+    more: bool
 
 
 class RefsGot(ToSession, frozen=True):

@@ -44,6 +44,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     document_bytes_max: int = 131_072  # a vCard, one element of private storage
     documents_bytes_max: int = 1_048_576  # all of an account
     documents_max: int = 200
+    archive_s: int = 0  # how long messages are kept for XEP-0313; 0: wiped when confirmed
+    archive_page_max: int = 100  # messages of one answer
     # actor <-> actor
     open_per_peer_max: int = 32  # oldest open rows under way to one peer
     open_per_account_max: int = 10_000  # open rows of a sender, then submit answers busy

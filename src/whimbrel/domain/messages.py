@@ -325,6 +325,12 @@ class ForgetLedger(ToActor, frozen=True):
     before_us: int
 
 
+class ForgetArchive(ToActor, frozen=True):
+    """A scan found archived messages that are older than this time (us)."""
+
+    before_us: int
+
+
 class InboxRead(ToActor, frozen=True):
     """Answer to the effect ReadInbox. Rows (after, upto]; `upto` is covered completely."""
 

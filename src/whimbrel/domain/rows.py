@@ -264,6 +264,27 @@ class DocumentsGone(Row, frozen=True):
     owner: int
 
 
+class ArchiveRow(Row, frozen=True):
+    """Insert, key (owner, id): a message that the operator chose to keep (limits.archive_s).
+
+    id: one of the owner's own message ids, so that it rises and is a time. out: owner sent it.
+    """
+
+    owner: int
+    id: int
+    peer: int
+    address: str  # the peer's
+    out: bool
+    body: bytes
+
+
+class ArchiveForget(Row, frozen=True):
+    """Remove what `owner` has from before this time (us)."""
+
+    owner: int
+    before_us: int
+
+
 class SignupRow(Row, frozen=True):
     """Upsert, key `number`: a phone number that asked for a PIN. pin_hash b"" = none valid."""
 

@@ -11,6 +11,7 @@ import msgspec
 
 from whimbrel.domain.rows import (
     AccountRow,
+    ArchiveRow,
     CounterRow,
     DeadLetterRow,
     DeviceRow,
@@ -106,6 +107,35 @@ class RosterWant(Want, frozen=True):
     owner: int
 
 
+class ArchiveWant(Want, frozen=True):
+    """-> ArchivePage: rows with after < id < before, of one peer (0: of all), at most `limit`,
+    the oldest of them, or with `last` the newest. ids: only these.
+    """
+
+    owner: int
+    peer: int
+    after: int
+    before: int
+    limit: int
+    last: bool = False
+    ids: tuple[int, ...] = ()
+
+
+class ArchivePage(msgspec.Struct):
+    """rows: rising. count: of all that match, whatever the limit. more: some were left out."""
+
+    rows: list[ArchiveRow]
+    count: int
+    more: bool
+
+
+class OwnersArchive(Want, frozen=True):
+    """-> list of owners of archive rows from before before_us (oldest rows first)."""
+
+    before_us: int
+    limit: int
+
+
 class DocumentWant(Want, frozen=True):
     """-> DocumentRow | None."""
 
@@ -196,6 +226,8 @@ class NotLoaded(Exception):
 __all__ = [
     "AccountRow",
     "Accounts",
+    "ArchivePage",
+    "ArchiveWant",
     "BlockedWant",
     "CounterRow",
     "DeadLetterRow",
@@ -209,6 +241,7 @@ __all__ = [
     "InboxWant",
     "NotLoaded",
     "OldestWant",
+    "OwnersArchive",
     "OwnersExpired",
     "OwnersLedger",
     "OwnersOpen",

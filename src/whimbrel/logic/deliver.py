@@ -8,8 +8,9 @@ answered the same way for ever, also after the body has been wiped, by the water
 from whimbrel.domain.answers import Item
 from whimbrel.domain.effects import Effect, Note, Tell
 from whimbrel.domain.errors import BLOCKED, EXPIRED, UNDELIVERABLE, UnknownRecipient
+from whimbrel.domain.ids import next_id
 from whimbrel.domain.messages import Ack, BusyAck, Deliver
-from whimbrel.domain.rows import MESSAGE, InboxRow
+from whimbrel.domain.rows import MESSAGE, ArchiveRow, InboxRow
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Pair, User
 from whimbrel.logic.pairs import account_row, pair_of, pair_row, push_item
@@ -38,14 +39,20 @@ def on_deliver(user: User, m: Deliver, turn: Turn) -> list[Effect]:
     before = user.tail
     user.tail = q = before + 1
     user.waiting += 1
+    kept = 0
+    if turn.limits.archive_s:
+        user.last_id = kept = next_id(turn.now_us, user.last_id)
+        effects.append(ArchiveRow(user.number, kept, m.sender, m.address, False, m.body))
     effects.append(
-        InboxRow(user.number, q, MESSAGE, m.sender, m.id, m.device, m.c, 0, "", turn.now_us, m.body)
+        InboxRow(
+            user.number, q, MESSAGE, m.sender, m.id, m.device, m.c, kept, "", turn.now_us, m.body
+        )
     )
     effects.append(pair_row(user, pair))
     effects.append(account_row(user))
     effects.append(Tell(m.sender, Ack(user.number, m.id, "")))
     if user.attached:
-        item = Item(before, q, MESSAGE, m.address, m.id, m.device, m.c, 0, "", m.body)
+        item = Item(before, q, MESSAGE, m.address, m.id, m.device, m.c, kept, "", m.body)
         push_item(user, item, m.sender, before, turn, effects)
     return effects
 

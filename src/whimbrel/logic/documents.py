@@ -6,6 +6,8 @@ from whimbrel.domain.answers import Gone
 from whimbrel.domain.effects import Effect, Push
 from whimbrel.domain.errors import QuotaExceeded, Replaced, TooBig
 from whimbrel.domain.im import (
+    ArchiveGet,
+    ArchiveGot,
     BlockedGet,
     BlockedGot,
     DocumentGet,
@@ -16,10 +18,19 @@ from whimbrel.domain.im import (
     RefsGet,
     RefsGot,
 )
-from whimbrel.domain.rows import DocumentGone, DocumentRow
+from whimbrel.domain.messages import ForgetArchive
+from whimbrel.domain.rows import ArchiveForget, DocumentGone, DocumentRow
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import User
-from whimbrel.domain.wants import BlockedWant, DocumentsWant, DocumentWant, NotLoaded, RefsWant
+from whimbrel.domain.wants import (
+    ArchivePage,
+    ArchiveWant,
+    BlockedWant,
+    DocumentsWant,
+    DocumentWant,
+    NotLoaded,
+    RefsWant,
+)
 from whimbrel.domain.wants import Want as AnyWant
 
 REFS_MAX = 1_000  # receipts told by name for one item
@@ -59,6 +70,19 @@ def on_document_set(user: User, m: DocumentSet, turn: Turn) -> list[Effect]:
         DocumentRow(user.number, m.name, turn.now_us, m.body),
         Push(m.session, Done(m.tag)),
     ]
+
+
+def on_archive_get(user: User, m: ArchiveGet, turn: Turn) -> list[Effect]:
+    limit = min(m.limit, turn.limits.archive_page_max)
+    want = ArchiveWant(user.number, m.peer, m.after, m.before, limit, m.last, m.ids)
+    page = _read(user, want)
+    assert isinstance(page, ArchivePage)
+    rows = tuple((row.id, row.address, row.out, row.body) for row in page.rows)
+    return [Push(m.session, ArchiveGot(m.tag, rows, page.count, page.more))]
+
+
+def on_archive_forget(user: User, m: ForgetArchive, turn: Turn) -> list[Effect]:
+    return [ArchiveForget(user.number, m.before_us)]
 
 
 def on_blocked_get(user: User, m: BlockedGet, turn: Turn) -> list[Effect]:

@@ -5,6 +5,7 @@ from whimbrel.domain.effects import Effect, Push, Reply
 from whimbrel.domain.errors import NotFound, Replaced
 from whimbrel.domain.messages import RemoveAccount
 from whimbrel.domain.rows import (
+    ArchiveForget,
     DeviceGone,
     DocumentsGone,
     InboxUpto,
@@ -13,7 +14,7 @@ from whimbrel.domain.rows import (
     SentForgetAll,
 )
 from whimbrel.domain.turn import Turn
-from whimbrel.domain.user import User
+from whimbrel.domain.user import NEVER, User
 from whimbrel.logic.contacts import end_subscriptions, need_roster
 from whimbrel.logic.pairs import account_row
 
@@ -42,6 +43,7 @@ def on_remove(user: User, m: RemoveAccount, turn: Turn) -> list[Effect]:
         PairsGone(user.number),
         RosterGoneAll(user.number),
         DocumentsGone(user.number),
+        ArchiveForget(user.number, NEVER),
         SentForgetAll(user.number),
         account_row(user),
         Reply(m.reply, Removed()),

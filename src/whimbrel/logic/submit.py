@@ -28,6 +28,7 @@ from whimbrel.domain.rows import (
     REFUSED,
     REMOVED,
     STORED,
+    ArchiveRow,
     InboxRow,
     SentRow,
     SentState,
@@ -125,6 +126,8 @@ def _accept(
             m.ref,
         )
     )
+    if turn.limits.archive_s:
+        effects.append(ArchiveRow(user.number, id, m.peer, m.to, True, m.body))
     effects.append(device_row(user, device))
     effects.append(Push(m.session, Stored(m.c, id)))
     if copied:

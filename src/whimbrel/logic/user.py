@@ -8,6 +8,7 @@ from whimbrel.domain.answers import Description, DeviceDescription, Inspected, R
 from whimbrel.domain.effects import Effect, Reply, Tell
 from whimbrel.domain.errors import INTERNAL, Busy
 from whimbrel.domain.im import (
+    ArchiveGet,
     Available,
     Bind,
     BlockedGet,
@@ -42,6 +43,7 @@ from whimbrel.domain.messages import (
     Describe,
     Detach,
     ExpireInbox,
+    ForgetArchive,
     ForgetLedger,
     Hello,
     Hide,
@@ -89,6 +91,8 @@ from whimbrel.logic.devices import (
     on_unlink,
 )
 from whimbrel.logic.documents import (
+    on_archive_forget,
+    on_archive_get,
     on_blocked_get,
     on_document_get,
     on_document_set,
@@ -324,6 +328,8 @@ HANDLERS = {
     Relay: on_relay,
     PeerRelay: on_peer_relay,
     PeerBounce: on_peer_bounce,
+    ArchiveGet: on_archive_get,
+    ForgetArchive: on_archive_forget,
     DocumentGet: on_document_get,
     DocumentSet: on_document_set,
     PeerDocument: on_peer_document,

@@ -22,7 +22,7 @@ from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
 from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.listener import Listener
 from whimbrel.edge.transport import Connection
-from whimbrel.edge.xmpp.features import FEATURES
+from whimbrel.edge.xmpp.features import features_for
 from whimbrel.edge.xmpp.hub import Hub
 from whimbrel.edge.xmpp.stream import XmppStream
 from whimbrel.edge.xmpp.websocket import XmppSocket
@@ -222,7 +222,7 @@ class Node:
             self.listener,
             self.config.domain,
             self.config.xmpp,
-            FEATURES,
+            features_for(self.config.limits),
             lambda address: salt_of(secret, address),
             lambda: self.certificate.end_point,
             None,

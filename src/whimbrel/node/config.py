@@ -20,6 +20,7 @@ from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.xmpp.settings import XmppSettings
 
+MAY_BE_ZERO = ("archive_s",)  # of the limits: 0 means off
 NUMBER_MAX = 10**12  # microseconds of so many seconds still fit a row's 64 bits
 
 
@@ -172,7 +173,7 @@ def _check(config: Config) -> None:
         raise ConfigError(f"media.{mistake}")
     limits = config.limits
     for name, number in _numbers(limits):
-        if not 0 < number < NUMBER_MAX:
+        if not (number > 0 or (number == 0 and name in MAY_BE_ZERO)) or number >= NUMBER_MAX:
             raise ConfigError(f"limits.{name}: write a number above 0 and below {NUMBER_MAX:,}")
     for name, number in _numbers(config.signup):
         if not number < NUMBER_MAX:

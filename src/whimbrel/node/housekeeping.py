@@ -12,9 +12,9 @@ from typing import Any
 import structlog
 
 from whimbrel.domain.limits import Limits
-from whimbrel.domain.messages import Alarm, ExpireInbox, ForgetLedger
+from whimbrel.domain.messages import Alarm, ExpireInbox, ForgetArchive, ForgetLedger
 from whimbrel.domain.ports import Clock, Store
-from whimbrel.domain.wants import OwnersExpired, OwnersLedger, OwnersOpen, Want
+from whimbrel.domain.wants import OwnersArchive, OwnersExpired, OwnersLedger, OwnersOpen, Want
 from whimbrel.node.clock import ClockWatch
 from whimbrel.runtime.engine import Engine
 
@@ -108,6 +108,14 @@ class Housekeeping:
 
         self._load(OwnersExpired(inbox_us, SCAN_SLICE), expire)
         self._load(OwnersLedger(ledger_us, SCAN_SLICE), forget)
+        # Also when nothing is kept any more: what was kept before goes.
+        archive_us = now_us - self._limits.archive_s * 1_000_000
+
+        def wipe(owners: list[int]) -> None:
+            for owner in owners:
+                self._engine.post(owner, ForgetArchive(archive_us))
+
+        self._load(OwnersArchive(archive_us, SCAN_SLICE), wipe)
 
     def _load(self, want: Want, then: Callable[[list[Any]], None]) -> None:
         def done(answers: list[Any] | Exception) -> None:

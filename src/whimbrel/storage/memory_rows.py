@@ -19,6 +19,7 @@ from whimbrel.domain.rows import (
     REMOVED,
     STORED,
     AccountRow,
+    ArchiveRow,
     CounterRow,
     DeadLetterRow,
     DeviceRow,
@@ -50,6 +51,7 @@ class Tables:
         self.inbox: dict[int, dict[int, InboxRow]] = {}
         self.pairs: dict[int, dict[int, PairRow]] = {}
         self.owed: dict[int, dict[int, PairRow]] = {}  # those of `pairs` that owe a receipt
+        self.archive: dict[int, dict[int, ArchiveRow]] = {}
         self.roster: dict[int, dict[int, RosterRow]] = {}
         self.documents: dict[int, dict[str, DocumentRow]] = {}
         self.signups: dict[str, SignupRow] = {}
@@ -72,6 +74,9 @@ class Tables:
         for owner, q in batch.inbox:
             if q in self.inbox.get(owner, ()):
                 raise Conflict("inbox.owner, inbox.q")
+        for kept in batch.archive:
+            if kept.id in self.archive.get(kept.owner, ()):
+                raise Conflict("archive.owner, archive.id")
 
     def _put(self, batch: Batch) -> None:
         for id, account in batch.accounts.items():
@@ -95,6 +100,8 @@ class Tables:
                 self.owed.setdefault(pair.owner, {})[pair.peer] = pair
             else:
                 _drop(self.owed, pair.owner, pair.peer)
+        for kept in batch.archive:
+            self.archive.setdefault(kept.owner, {})[kept.id] = kept
         for contact in batch.roster.values():
             self.roster.setdefault(contact.owner, {})[contact.peer] = contact
         for document in batch.documents.values():
@@ -149,6 +156,9 @@ class Tables:
         for pairs in batch.pairs_gone:
             self.pairs.pop(pairs.owner, None)
             self.owed.pop(pairs.owner, None)
+        for old in batch.archive_forget:
+            for id in [id for id in self.archive.get(old.owner, {}) if id < old.before_us]:
+                _drop(self.archive, old.owner, id)
         for contact in batch.roster_gone:
             _drop(self.roster, contact.owner, contact.peer)
         for contacts in batch.roster_gone_all:

@@ -18,6 +18,8 @@ from whimbrel.domain.rows import (
 )
 from whimbrel.domain.wants import (
     Accounts,
+    ArchivePage,
+    ArchiveWant,
     BlockedWant,
     DeadLetters,
     DeskRows,
@@ -27,6 +29,7 @@ from whimbrel.domain.wants import (
     FlightsWant,
     InboxWant,
     OldestWant,
+    OwnersArchive,
     OwnersExpired,
     OwnersLedger,
     OwnersOpen,
@@ -112,6 +115,27 @@ def _refs(tables: Tables, want: RefsWant) -> list[tuple[int, str]]:
 def _roster(tables: Tables, want: RosterWant) -> list[RosterRow]:
     rows = tables.roster.get(want.owner, {})
     return [rows[peer] for peer in sorted(rows)]
+
+
+def _archive(tables: Tables, want: ArchiveWant) -> ArchivePage:
+    rows = tables.archive.get(want.owner, {})
+    if want.ids:
+        found = [rows[id] for id in sorted(want.ids) if id in rows]
+        return ArchivePage(found, len(found), False)
+    match = [
+        rows[id]
+        for id in sorted(rows)
+        if want.after < id < want.before and want.peer in (0, rows[id].peer)
+    ]
+    page = match[-want.limit :] if want.last else match[: want.limit]
+    return ArchivePage(page, len(match), len(match) > len(page))
+
+
+def _owners_archive(tables: Tables, want: OwnersArchive) -> list[int]:
+    due = [
+        (id, owner) for owner, rows in tables.archive.items() for id in rows if id < want.before_us
+    ]
+    return _first_owners(due, want.limit)
 
 
 def _document(tables: Tables, want: DocumentWant) -> DocumentRow | None:
@@ -206,6 +230,8 @@ _READ: dict[type, Callable[[Tables, Any], object]] = {
     SentWant: _sent,
     RefsWant: _refs,
     RosterWant: _roster,
+    ArchiveWant: _archive,
+    OwnersArchive: _owners_archive,
     DocumentWant: _document,
     DocumentsWant: _documents,
     BlockedWant: _blocked,

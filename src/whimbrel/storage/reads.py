@@ -11,6 +11,7 @@ import apsw
 
 from whimbrel.domain.rows import (
     AccountRow,
+    ArchiveRow,
     CounterRow,
     DeadLetterRow,
     DeviceRow,
@@ -23,6 +24,8 @@ from whimbrel.domain.rows import (
 )
 from whimbrel.domain.wants import (
     Accounts,
+    ArchivePage,
+    ArchiveWant,
     BlockedWant,
     DeadLetters,
     DeskRows,
@@ -32,6 +35,7 @@ from whimbrel.domain.wants import (
     FlightsWant,
     InboxWant,
     OldestWant,
+    OwnersArchive,
     OwnersExpired,
     OwnersLedger,
     OwnersOpen,
@@ -55,6 +59,8 @@ _PAIR = f"p.{', p.'.join(PairRow.__struct_fields__)}"
 _INBOX = f"i.{', i.'.join(InboxRow.__struct_fields__)}"
 _SIGNUP = ", ".join(SignupRow.__struct_fields__)
 _COUNTER = ", ".join(CounterRow.__struct_fields__)
+_ARCHIVE = ", ".join(ArchiveRow.__struct_fields__)
+_OUT = ArchiveRow.__struct_fields__.index("out")
 _ROSTER = ", ".join(RosterRow.__struct_fields__)
 _DOCUMENT = ", ".join(DocumentRow.__struct_fields__)
 _DEAD_LETTER = ", ".join(DeadLetterRow.__struct_fields__)
@@ -79,6 +85,12 @@ SENT = f"SELECT {_SENT} FROM sent WHERE owner=? AND device=? AND c=? ORDER BY id
 REFS = """SELECT id, ref FROM sent
  WHERE owner=? AND id>? AND id<=? AND peer=? AND ref<>'' ORDER BY id DESC LIMIT ?"""
 ROSTER = f"SELECT {_ROSTER} FROM roster WHERE owner=? ORDER BY peer"
+ARCHIVE = f"""SELECT {_ARCHIVE} FROM archive WHERE owner=?1 AND id>?3 AND id<?4
+ AND (?2=0 OR peer=?2) ORDER BY id"""
+ARCHIVED = f"SELECT {_ARCHIVE} FROM archive WHERE owner=? AND id=?"
+ARCHIVE_COUNT = """SELECT count(*) FROM archive WHERE owner=?1 AND id>?3 AND id<?4
+ AND (?2=0 OR peer=?2)"""
+OLD_ARCHIVE = "SELECT owner, 1, id FROM archive NOT INDEXED ORDER BY rowid"
 DOCUMENT = f"SELECT {_DOCUMENT} FROM document WHERE owner=? AND name=?"
 DOCUMENTS = "SELECT name, length(body) FROM document WHERE owner=? ORDER BY name"
 BLOCKS = """SELECT address FROM pair INDEXED BY pair_blocked
@@ -169,6 +181,33 @@ def _roster(db: apsw.Connection, want: RosterWant) -> list[RosterRow]:
     return [RosterRow(*row) for row in db.execute(ROSTER, (want.owner,))]
 
 
+def _archive_row(row: tuple[Any, ...]) -> ArchiveRow:
+    fields = list(row)
+    fields[_OUT] = bool(fields[_OUT])
+    return ArchiveRow(*fields)
+
+
+def _archive(db: apsw.Connection, want: ArchiveWant) -> ArchivePage:
+    if want.ids:
+        found = [
+            _archive_row(row)
+            for id in want.ids
+            for row in db.execute(ARCHIVED, (want.owner, id)).fetchall()
+        ]
+        return ArchivePage(sorted(found, key=lambda row: row.id), len(found), False)
+    key = (want.owner, want.peer, want.after, want.before)
+    count: Any = db.execute(ARCHIVE_COUNT, key).get
+    order = f"{ARCHIVE} DESC LIMIT ?5" if want.last else f"{ARCHIVE} LIMIT ?5"
+    rows = [_archive_row(row) for row in db.execute(order, (*key, want.limit)).fetchall()]
+    if want.last:
+        rows.reverse()
+    return ArchivePage(rows, int(count), int(count) > len(rows))
+
+
+def _owners_archive(db: apsw.Connection, want: OwnersArchive) -> list[int]:
+    return _owners_old(db.execute(OLD_ARCHIVE), want.before_us, want.limit)
+
+
 def _document(db: apsw.Connection, want: DocumentWant) -> DocumentRow | None:
     rows: list[Any] = db.execute(DOCUMENT, (want.owner, want.name)).fetchall()
     return DocumentRow(*rows[0]) if rows else None
@@ -246,6 +285,8 @@ _READ: dict[type, Callable[[apsw.Connection, Any], object]] = {
     SentWant: _sent,
     RefsWant: _refs,
     RosterWant: _roster,
+    ArchiveWant: _archive,
+    OwnersArchive: _owners_archive,
     DocumentWant: _document,
     DocumentsWant: _documents,
     BlockedWant: _blocked,

@@ -107,6 +107,12 @@ CREATE TABLE document(
 );
 CREATE UNIQUE INDEX document_owner ON document(owner, name);
 
+CREATE TABLE archive(
+  owner INTEGER NOT NULL, id INTEGER NOT NULL, peer INTEGER NOT NULL, address TEXT NOT NULL,
+  out INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX archive_owner ON archive(owner, id);
+
 CREATE INDEX pair_blocked ON pair(owner) WHERE blocked = 1;
 """
 

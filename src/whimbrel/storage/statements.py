@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 from whimbrel.domain.batch import Batch
 from whimbrel.domain.rows import (
     AccountRow,
+    ArchiveRow,
     CounterRow,
     DeadLetterRow,
     DeviceRow,
@@ -70,6 +71,7 @@ SIGNUP = _Upsert("signup", SignupRow, 1)
 COUNTER = _Upsert("counter", CounterRow, 1)
 SENT = _insert("sent", SentRow)
 INBOX = _insert("inbox", InboxRow)
+ARCHIVE = _insert("archive", ArchiveRow)
 DEAD_LETTER = _insert("dead_letter", DeadLetterRow)
 
 # Fields: owner, id, state, code, at_us. The same as domain.batch.after_state.
@@ -87,6 +89,7 @@ SENT_MARKS = """UPDATE sent SET state=?5,
  WHERE owner=?1 AND id>?3 AND id<=?4 AND peer=?2 AND (state=1 OR (state=2 AND ?5=3))"""
 
 DEVICE_KEY = "UPDATE device SET key_hash=?3, scram=?4 WHERE account=?1 AND device=?2"
+ARCHIVE_FORGET = "DELETE FROM archive WHERE owner=?1 AND id<?2"
 ROSTER_GONE = "DELETE FROM roster WHERE owner=?1 AND peer=?2"
 ROSTER_GONE_ALL = "DELETE FROM roster WHERE owner=?1"
 DOCUMENT_GONE = "DELETE FROM document WHERE owner=?1 AND name=?2"
@@ -125,6 +128,8 @@ def _put(db: apsw.Connection, batch: Batch) -> None:
         db.executemany(INBOX, map(astuple, batch.inbox.values()))
     if batch.pairs:
         PAIR.execute(db, batch.pairs.values())
+    if batch.archive:
+        db.executemany(ARCHIVE, map(astuple, batch.archive))
     if batch.roster:
         ROSTER.execute(db, batch.roster.values())
     if batch.documents:
@@ -153,6 +158,7 @@ def _remove(db: apsw.Connection, batch: Batch) -> None:
         (batch.sent_forget_all, SENT_FORGET_ALL),
         (batch.devices_gone, DEVICE_GONE),
         (batch.pairs_gone, PAIRS_GONE),
+        (batch.archive_forget, ARCHIVE_FORGET),
         (batch.roster_gone, ROSTER_GONE),
         (batch.roster_gone_all, ROSTER_GONE_ALL),
         (batch.documents_gone, DOCUMENT_GONE),
@@ -166,4 +172,10 @@ def _remove(db: apsw.Connection, batch: Batch) -> None:
 
 def removes_bodies(batch: Batch) -> bool:
     """True if a body may have left the database, so that the log must be truncated soon."""
-    return bool(batch.inbox_upto or batch.inbox_gone or batch.sent_states or batch.sent_forget_all)
+    return bool(
+        batch.inbox_upto
+        or batch.inbox_gone
+        or batch.sent_states
+        or batch.sent_forget_all
+        or batch.archive_forget
+    )

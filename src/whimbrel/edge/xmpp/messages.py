@@ -243,7 +243,9 @@ class Messages:
                 shown.popitem(last=False)
         if item.id + DELAYED_US < self._started_us:
             inner += chat.delay(session.hub.domain, stamp_of(item.id))
-        raw = _message(sender, to, kind, id, lang, inner)
+        if item.extra:
+            inner += chat.stanza_id(session.bare, item.extra)
+        raw = message_text(sender, to, kind, id, lang, inner)
         if to != session.jid and session.carbons:
             raw = self._carbon("received", raw)
         session.send(raw.encode(), item.q)
@@ -270,7 +272,7 @@ class Messages:
             to = f"{to}/{part.resource}"
         if item.id + DELAYED_US < self._started_us:
             inner += chat.delay(session.hub.domain, stamp_of(item.id))
-        raw = self._carbon("sent", _message(sender, to, kind, id, lang, inner))
+        raw = self._carbon("sent", message_text(sender, to, kind, id, lang, inner))
         session.send(raw.encode(), item.q)
 
     def _carbon(self, direction: str, raw: str) -> str:
@@ -365,7 +367,7 @@ REFS_TOLD_MAX = 20
 REFS_BACK_US = 7 * 86_400 * 1_000_000
 
 
-def _message(sender: str, to: str, kind: str, id: str, lang: str, inner: str) -> str:
+def message_text(sender: str, to: str, kind: str, id: str, lang: str, inner: str) -> str:
     quote = chat.quote
     start = f"<message from='{quote(sender)}' to='{quote(to)}' type='{kind}'"
     if id:

@@ -243,5 +243,10 @@ def delay(by: str, stamp: str) -> str:
     return f"<delay xmlns='{names.DELAY}' from='{quote(by)}' stamp='{stamp}'/>"
 
 
+def stanza_id(by: str, id: int) -> str:
+    """XEP-0359: under which id the archive has it."""
+    return f"<stanza-id xmlns='{names.SIDS}' by='{quote(by)}' id='{id}'/>"
+
+
 def lang_of(element: Element) -> str:
     return element.get(LANG)

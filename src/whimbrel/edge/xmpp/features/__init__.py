@@ -1,8 +1,10 @@
 """Every feature of XMPP, one file each. What is not listed here is not spoken."""
 
+from whimbrel.domain.limits import Limits
 from whimbrel.edge.xmpp.feature import Feature
 from whimbrel.edge.xmpp.features import (
     activity,
+    archive,
     blocking,
     carbons,
     core,
@@ -28,3 +30,10 @@ FEATURES: tuple[Feature, ...] = (
     registration.FEATURE,
     services.FEATURE,
 )
+
+ALL: tuple[Feature, ...] = (*FEATURES, archive.FEATURE)
+
+
+def features_for(limits: Limits) -> tuple[Feature, ...]:
+    """What this configuration speaks: an archive only where something is kept."""
+    return ALL if limits.archive_s else FEATURES
