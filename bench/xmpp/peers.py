@@ -97,6 +97,7 @@ class _Foreign:
     registers = True
     name = ""
     program = ""
+    user_name: str | None = None
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-"))
@@ -119,7 +120,12 @@ class _Foreign:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))
         with open(self.folder / "terminal.log", "ab") as said:
             self.process = subprocess.Popen(
-                self.command(), stdout=said, stderr=said, start_new_session=True
+                self.command(),
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+                user=self.user_name if os.getuid() == 0 else None,
+                env={**os.environ, "HOME": str(self.folder), "USER": self.user_name or "root"},
             )
         end = time.monotonic() + PATIENCE_S
         while True:
@@ -173,6 +179,7 @@ class _Foreign:
 class Ejabberd(_Foreign):
     name = "ejabberd"
     program = "beam"
+    user_name = "ejabberd"
 
     def configure(self) -> None:
         for part in ("spool", "logs"):

@@ -129,6 +129,8 @@ class Slot(msgspec.Struct, frozen=True):
     chunk_max: int
     expires_us: int
     direct: str = ""
+    put: str = ""  # where the whole file may be put in one request
+    link: str = ""  # where it will be
     __repr__ = discreet
 
 

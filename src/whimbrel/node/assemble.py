@@ -112,13 +112,13 @@ class Node:
         self.listener = Listener(
             LocalRouter(self.engine), self.sessions, limits, self.clock, self._is_ready, self.keep
         )
-        self.hub = self._open_hub()
         self.auditor = Auditor(self.folder, limits, self.clock)
         self.statistics = Statistics(
             self.engine, self.host, self.store, self.listener, self.auditor
         )
         self.listener.start()
         self.media = self._open_media()
+        self.hub = self._open_hub()
         self.tidy = Tidy(self.media) if self.media is not None else None
         self.http = HttpServer()
         await self._listen()
@@ -225,7 +225,7 @@ class Node:
             features_for(self.config.limits),
             lambda address: salt_of(secret, address),
             lambda: self.certificate.end_point,
-            None,
+            self.media,
             self._media_base,
         )
         self.listener.sweeps.append(hub.sweep)

@@ -37,6 +37,9 @@ PIECE_BYTES = 65_536
 POLICY = "default-src 'none'; sandbox"
 
 
+ANY_PAGE = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}  # the token is the right to do it
+
+
 async def on_media(
     inside: Inside, request: web.Request, body: MediaRequest
 ) -> MediaSlot | web.Response:
@@ -70,6 +73,48 @@ async def on_piece(inside: Inside, request: web.Request, body: None) -> web.Resp
     except WrongOffset as error:
         return _elsewhere(error)
     return web.Response(status=204, headers={OFFSET: str(offset)})
+
+
+async def on_put(inside: Inside, request: web.Request, body: None) -> web.Response:
+    """XEP-0363: the whole file in one request."""
+    media = _media(inside)
+    token = request.match_info["token"]
+    offset, size = await media.offset(token)
+    if request.content_length is None or request.content_length != size - offset:
+        raise BadMessage(f"The length of this file was announced as {size} bytes.")
+    stream = _pieces(request)
+    left = b""
+
+    async def part(most: int) -> AsyncIterator[bytes]:
+        nonlocal left
+        taken = 0
+        while taken < most:
+            piece = left or await anext(stream, b"")
+            if not piece:
+                return
+            left = piece[most - taken :]
+            piece = piece[: most - taken]
+            taken += len(piece)
+            yield piece
+
+    while offset < size:
+        most = min(media.settings.chunk_bytes_max, size - offset)
+        before = offset
+        offset = await media.receive(token, offset, most, part(most))
+        if offset == before:
+            raise BadMessage("The file ended early.")
+    await media.done(token)
+    return web.Response(status=201, headers=ANY_PAGE)
+
+
+async def on_put_asked(inside: Inside, request: web.Request, body: None) -> web.Response:
+    """What a browser asks before it puts a file from another page (CORS)."""
+    allowed = {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: "OPTIONS, PUT",
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Content-Type",
+        hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
+    }
+    return web.Response(status=204, headers={**ANY_PAGE, **allowed})
 
 
 async def on_cancel(inside: Inside, request: web.Request, body: None) -> web.Response:

@@ -106,7 +106,9 @@ class MediaService:
             await self._check_quota(owner, size, now_us)
             await self.ledger.add(row)
         direct = await self.blobs.direct(row.blob, settings.upload_s)
-        return Slot(token, settings.chunk_bytes_max, row.expires_us, direct)
+        link = link_of(token, row.name)
+        put = f"/v1/put/{token}/{link.rpartition('/')[2]}"
+        return Slot(token, settings.chunk_bytes_max, row.expires_us, direct, put, link)
 
     async def _check_quota(self, owner: int, size: int, now_us: int) -> None:
         settings = self.settings
@@ -220,7 +222,7 @@ class MediaService:
         row = await self._by_link(id)
         if row.state == GONE or row.expires_us <= self._clock.now_us():
             raise MediaExpired
-        if row.facts is None or name != row.facts.name:
+        if row.facts is None or name not in (row.facts.name, row.name):
             raise NotFound
         return Served(row.facts, row.blob, row.expires_us)
 

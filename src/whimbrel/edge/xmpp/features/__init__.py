@@ -15,6 +15,7 @@ from whimbrel.edge.xmpp.features import (
     relays,
     roster,
     services,
+    upload,
 )
 
 FEATURES: tuple[Feature, ...] = (
@@ -29,6 +30,7 @@ FEATURES: tuple[Feature, ...] = (
     documents.FEATURE,
     registration.FEATURE,
     services.FEATURE,
+    upload.FEATURE,
 )
 
 ALL: tuple[Feature, ...] = (*FEATURES, archive.FEATURE)

@@ -49,15 +49,15 @@ def forms(hub_contacts: dict[str, tuple[str, ...]]) -> list[Element]:
     """XEP-0157, as an extended disco form (XEP-0128)."""
     if not hub_contacts:
         return []
-    fields = [_field("FORM_TYPE", (CONTACTS,), "hidden")]
+    fields = [make_field("FORM_TYPE", (CONTACTS,), "hidden")]
     fields += [
-        _field(f"{kind}-addresses", addresses, "list-multi")
+        make_field(f"{kind}-addresses", addresses, "list-multi")
         for kind, addresses in sorted(hub_contacts.items())
     ]
     return [Element(names.DATA, "x", {"type": "result"}, *fields)]
 
 
-def _field(var: str, values: tuple[str, ...], type: str) -> Element:
+def make_field(var: str, values: tuple[str, ...], type: str) -> Element:
     shown = [Element(names.DATA, "value", {}, value) for value in values]
     return Element(names.DATA, "field", {"var": var, "type": type}, *shown)
 
