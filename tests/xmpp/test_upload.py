@@ -19,7 +19,7 @@ def insecure() -> ssl.SSLContext:
 async def slot(home: House, size: int, name: str = "a picture.bin") -> Element:
     alice = await home.talker("alice", "a")
     return await alice.ask(
-        "get", f"<request xmlns='{UPLOAD}' filename='{name}' size='{size}'/>", "localhost"
+        "get", f"<request xmlns='{UPLOAD}' filename='{name}' size='{size}'/>", "upload.localhost"
     )
 
 
@@ -57,10 +57,16 @@ async def test_a_file_that_is_too_big_gets_no_slot_and_hears_the_limit(home: Hou
     assert most == str(home.node.config.media.file_bytes_max)
 
 
-async def test_the_limit_stands_in_the_servers_description(home: House) -> None:
+async def test_the_service_is_found_among_the_servers_items_and_tells_its_limit(
+    home: House,
+) -> None:
     alice = await home.talker("alice", "a")
+    items = await alice.ask(
+        "get", "<query xmlns='http://jabber.org/protocol/disco#items'/>", "localhost"
+    )
+    assert [each.get("jid") for each in items[0]] == ["upload.localhost"]
     info = await alice.ask(
-        "get", "<query xmlns='http://jabber.org/protocol/disco#info'/>", "localhost"
+        "get", "<query xmlns='http://jabber.org/protocol/disco#info'/>", "upload.localhost"
     )
     assert UPLOAD in {each.get("var") for each in info[0]}
     assert str(home.node.config.media.file_bytes_max) in shown(info)

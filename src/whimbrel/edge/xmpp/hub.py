@@ -66,6 +66,7 @@ class Hub:
         )
         self.features = tuple(features)
         self.item_nodes: dict[str, Callable[[XmppSession, Iq], None]] = {}  # XEP-0030 section 4.2
+        self.service_info: dict[str, Callable[[], list[Element]]] = {}  # by further domain
         self.forms: list[Callable[[], list[Element]]] = []  # XEP-0128
         self.iqs = {key: call for each in features for key, call in each.iqs.items()}
         self.nonzas = {ns: call for each in features for ns, call in each.nonzas.items()}

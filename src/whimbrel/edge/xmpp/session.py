@@ -55,6 +55,7 @@ class XmppSession:
         "_attach_delay_s",
         "_attach_s",
         "_backlog",
+        "_can_ping",
         "_confirmed",
         "_forgotten",
         "_last",
@@ -121,6 +122,7 @@ class XmppSession:
         self._acked = 0
         self._queue: deque[tuple[bytes, int]] = deque()  # written, not acknowledged; with its q
         self._requested = False  # an <r/> of ours is not answered
+        self._can_ping = False
         self._ping_q = 0  # the same without stream management: a ping behind this item
         # towards the actor
         self._ordinal = 0
@@ -225,6 +227,9 @@ class XmppSession:
         """An answer to a request of ours, or of somebody else."""
         element = stanza.element
         if element.get("id").startswith("whimbrel-ping-"):
+            query = element.find(names.DISCO_INFO, "query")
+            if query is not None:
+                self._can_ping = any(each.get("var") == names.PING for each in query.children())
             q = self._ping_q
             if q and element.get("id") == f"whimbrel-ping-{q}":
                 self._ping_q = 0
@@ -400,6 +405,9 @@ class XmppSession:
             self.dirty = True
 
     def _ping(self, q: int) -> None:
+        """Asks what every client answers. A ping only of those who say that they know it: some
+        fall over it.
+        """
         stream = self.stream
         if stream is not None:
             about = {
@@ -408,8 +416,12 @@ class XmppSession:
                 "from": self.hub.domain,
                 "to": self.jid,
             }
-            ping = Element(names.CLIENT, "iq", about, Element(names.PING, "ping"))
-            stream.write_stanza(write(ping))
+            asked = (
+                Element(names.PING, "ping")
+                if self._can_ping
+                else Element(names.DISCO_INFO, "query")
+            )
+            stream.write_stanza(write(Element(names.CLIENT, "iq", about, asked)))
 
     def _waits_for_confirm(self) -> bool:
         return self._sent_q > self._confirmed or len(self._queue) >= 50

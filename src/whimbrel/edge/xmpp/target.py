@@ -23,6 +23,7 @@ class Targets:
 
     def __init__(self, domain: str) -> None:
         self.domain = domain
+        self.services: dict[str, str] = {}  # further domains of this server: what each is
         self._known: dict[str, Target] = {}
 
     def find(self, text: str) -> Target:
@@ -36,7 +37,7 @@ class Targets:
         return target
 
     def _read(self, jid: Jid) -> Target:
-        here = jid.domain == self.domain
+        here = jid.domain == self.domain or (jid.domain in self.services and not jid.local)
         if not here or not jid.local:
             return Target(jid, "", 0, here)
         try:

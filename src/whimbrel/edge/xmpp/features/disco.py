@@ -34,14 +34,14 @@ def account_features(session: XmppSession) -> list[str]:
     return sorted(found)
 
 
-def _identity(category: str, type: str, name: str) -> Element:
+def make_identity(category: str, type: str, name: str) -> Element:
     about = {"category": category, "type": type}
     if name:
         about["name"] = name
     return Element(names.DISCO_INFO, "identity", about)
 
 
-def _feature(name: str) -> Element:
+def make_feature(name: str) -> Element:
     return Element(names.DISCO_INFO, "feature", {"var": name})
 
 
@@ -63,9 +63,9 @@ def make_field(var: str, values: tuple[str, ...], type: str) -> Element:
 
 
 def server_info(target: XmppSession | XmppStream) -> list[Element]:
-    features = [_feature(name) for name in server_features(target)]
+    features = [make_feature(name) for name in server_features(target)]
     hub = target.hub
-    return [_identity(*IDENTITY), *features, *hub.disco_forms()]
+    return [make_identity(*IDENTITY), *features, *hub.disco_forms()]
 
 
 def caps_hash(target: XmppSession | XmppStream) -> str:
@@ -101,6 +101,9 @@ def on_server_info(session: XmppSession, iq: Iq) -> None:
     if iq.type != "get":
         iq.error("bad-request")
         return
+    if str(iq.to) in session.hub.targets.services:
+        _service_info(session, iq)
+        return
     node = iq.child.get("node")
     if node and node != f"{NODE}#{caps_hash(session)}":
         iq.error("item-not-found")
@@ -109,19 +112,25 @@ def on_server_info(session: XmppSession, iq: Iq) -> None:
     iq.reply(Element(names.DISCO_INFO, "query", about, *server_info(session)))
 
 
+def _service_info(session: XmppSession, iq: Iq) -> None:
+    """Of a part that has a domain of its own."""
+    make = session.hub.service_info[str(iq.to)]
+    iq.reply(Element(names.DISCO_INFO, "query", {}, *make()))
+
+
 def on_account_info(session: XmppSession, iq: Iq) -> None:
     if iq.type != "get":
         iq.error("bad-request")
     elif iq.child.get("node"):
         iq.error("item-not-found")
     else:
-        features = [_feature(name) for name in account_features(session)]
-        inside = [_identity("account", "registered", ""), *features]
+        features = [make_feature(name) for name in account_features(session)]
+        inside = [make_identity("account", "registered", ""), *features]
         iq.reply(Element(names.DISCO_INFO, "query", {}, *inside))
 
 
 def on_items(session: XmppSession, iq: Iq) -> None:
-    """Nothing below the server but what features name (commands ask with their own node)."""
+    """Parts with a domain of their own; what else there is features tell by node."""
     if iq.type != "get":
         iq.error("bad-request")
         return
@@ -133,7 +142,13 @@ def on_items(session: XmppSession, iq: Iq) -> None:
     if node:
         iq.error("item-not-found")
         return
-    iq.reply(Element(names.DISCO_ITEMS, "query"))
+    items = []
+    if iq.to.domain == session.hub.domain and not iq.to.local:
+        items = [
+            Element(names.DISCO_ITEMS, "item", {"jid": jid, "name": name})
+            for jid, name in sorted(session.hub.targets.services.items())
+        ]
+    iq.reply(Element(names.DISCO_ITEMS, "query", {}, *items))
 
 
 def on_version(session: XmppSession, iq: Iq) -> None:

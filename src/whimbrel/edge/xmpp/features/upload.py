@@ -15,7 +15,7 @@ from whimbrel.domain.errors import (
     WrongType,
 )
 from whimbrel.edge.xmpp.feature import SERVER, Feature, Iq, Spec
-from whimbrel.edge.xmpp.features.disco import make_field
+from whimbrel.edge.xmpp.features.disco import make_feature, make_field, make_identity
 from whimbrel.edge.xmpp.hub import Hub
 from whimbrel.edge.xmpp.session import XmppSession
 from whimbrel.protocol.xmpp import names
@@ -26,7 +26,16 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 def begin(hub: Hub) -> None:
-    hub.forms.append(lambda: _forms(hub))
+    """A domain of its own: most clients look for one among the server's items."""
+    if hub.media is not None:
+        service = f"upload.{hub.domain}"
+        hub.targets.services[service] = "Files"
+        hub.service_info[service] = lambda: _info(hub)
+
+
+def _info(hub: Hub) -> list[Element]:
+    features = [make_feature(name) for name in (names.DISCO_INFO, names.UPLOAD)]
+    return [make_identity("store", "file", "Files"), *features, *_forms(hub)]
 
 
 def _forms(hub: Hub) -> list[Element]:
@@ -92,7 +101,6 @@ async def _slot(session: XmppSession, iq: Iq, name: str, size: int, type: str) -
 FEATURE = Feature(
     name="upload",
     specs=(Spec("XEP-0363", "HTTP File Upload", "1.2.0", note="photos lose their place and time"),),
-    server=(names.UPLOAD,),
     iqs={(names.UPLOAD, "request", SERVER): on_request},
     begin=begin,
 )
