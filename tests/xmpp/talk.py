@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 import ssl
+from contextlib import suppress
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, XMLPullParser
@@ -54,6 +55,10 @@ class Wire:
         raise NotImplementedError
 
     def abort(self) -> None:
+        raise NotImplementedError
+
+    async def hang_up(self) -> None:
+        """End the connection in good order."""
         raise NotImplementedError
 
 
@@ -117,6 +122,11 @@ class Tcp(Wire):
     def abort(self) -> None:
         self.writer.transport.abort()
 
+    async def hang_up(self) -> None:
+        self.writer.close()
+        with suppress(ConnectionError, ssl.SSLError):
+            await self.writer.wait_closed()
+
 
 class Socket(Wire):
     def __init__(self, connection: ClientConnection) -> None:
@@ -155,6 +165,9 @@ class Socket(Wire):
     def abort(self) -> None:
         self.connection.transport.abort()
 
+    async def hang_up(self) -> None:
+        await self.connection.close()
+
 
 async def connected(ports: dict[str, Any], transport: str) -> Wire:
     """A connection in which nothing was said yet (for TCP, TLS was not begun)."""
@@ -179,6 +192,20 @@ class Talker:
         self.features: Element | None = None
         self._ids = 0
         self.answers_pings = True
+        self._asked = asyncio.Event()
+
+    async def asked(self) -> None:
+        """Until the server has asked what has arrived, and was told."""
+        self._asked.clear()
+        while not self._asked.is_set():
+            reading = asyncio.ensure_future(self.next())
+            waiting = asyncio.ensure_future(self._asked.wait())
+            await asyncio.wait((reading, waiting), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if reading.done():
+                self.heard.append(reading.result())
+            else:
+                reading.cancel()
 
     @property
     def bare(self) -> str:
@@ -233,6 +260,7 @@ class Talker:
             if not self.answers_pings or not id.startswith("whimbrel-ping-"):
                 return element
             await self.say(f"<iq type='result' id='{id}' to='{self.domain}'/>")
+            self._asked.set()
 
     async def ask(self, kind: str, child: str, to: str = "") -> Element:
         """An iq; its answer comes back, whatever comes before it is kept in `heard`."""
@@ -268,6 +296,12 @@ class Talker:
     async def quiet(self) -> None:
         """Everything that the server had to say before has been heard: it stands in `heard`."""
         await self.ask("get", "<ping xmlns='urn:xmpp:ping'/>", self.domain)
+
+    async def leave(self) -> None:
+        """As a polite client leaves: it reads to the end of the server's stream."""
+        await self.wire.close()
+        await self.hear("closed")
+        await self.wire.hang_up()
 
     async def enable(self, resume: bool = True) -> Element:
         flag = " resume='true'" if resume else ""

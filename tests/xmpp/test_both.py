@@ -37,9 +37,8 @@ async def test_texts_and_marks_cross_both_ways(home: House) -> None:
         sent = await alice.send("bob", "from <our> own protocol")
         message = await bob.hear("message")
         assert message.findtext(f"{{{CLIENT}}}body") == "from <our> own protocol"
-        await bob.quiet()
         async with asyncio.timeout(20):
-            await sent.delivered
+            await asyncio.gather(bob.asked(), sent.delivered)
         await bob.say(
             f"<message to='alice@localhost' type='chat'><displayed xmlns='{MARKERS}'"
             f" id='{message.get('id')}'/></message>"
@@ -141,8 +140,7 @@ async def test_a_key_used_by_both_becomes_two_devices(home: House) -> None:
     """First by an XMPP client, then by one of our own: neither takes the other's messages."""
     carl = await home.talker("carl", "c")
     desk = await home.talker("alice", "desk")
-    await desk.wire.close()
-    await desk.hear("closed")
+    await desk.leave()
     async with native(home, "alice") as phone:
         await phone.online()
         await carl.say("<message to='alice@localhost' type='chat'><body>one</body></message>")

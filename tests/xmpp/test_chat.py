@@ -25,7 +25,7 @@ async def test_two_people_chat(home: House, transport: str) -> None:
 
 async def test_what_was_sent_meanwhile_comes_once_in_order_with_its_time(home: House) -> None:
     bob = await home.talker("bob", "b")
-    await bob.wire.close()
+    await bob.leave()
     alice = await home.talker("alice", "a")
     await asyncio.sleep(0)
     for n in range(300):
@@ -33,9 +33,8 @@ async def test_what_was_sent_meanwhile_comes_once_in_order_with_its_time(home: H
     await alice.quiet()
     bob = await home.talker("bob", "b2")
     assert [(await bob.message())[1] for _ in range(300)] == [str(n) for n in range(300)]
-    await bob.quiet()
-    await bob.wire.close()
-    await bob.hear("closed")
+    await bob.leave()
+    await home.until(lambda: len(home.node.hub.sessions) == 1, "bob's session ended")
     bob = await home.talker("bob", "b3")
     await bob.quiet()
     assert [each for each in bob.heard if each.tag.endswith("message")] == []

@@ -44,7 +44,7 @@ async def test_receipts_and_markers_come_from_our_own_marks(home: House) -> None
         "<request xmlns='urn:xmpp:receipts'/><markable xmlns='urn:xmpp:chat-markers:0'/></message>"
     )
     await bob.message()
-    await bob.quiet()
+    await bob.asked()
     told = await alice.hear("message")
     assert told.find("{urn:xmpp:receipts}received").get("id") == "m1"  # type: ignore[union-attr]
     await bob.say(
@@ -83,8 +83,7 @@ async def test_typing_and_headlines_pass_and_are_not_kept(home: House) -> None:
     assert (await bob.hear("message")).find(f"{{{states}}}composing") is not None
     await alice.say("<message to='bob@localhost' type='headline'><body>news</body></message>")
     assert (await bob.hear("message", type="headline")).get("from") == "alice@localhost/a"
-    await bob.wire.close()
-    await bob.hear("closed")
+    await bob.leave()
     await alice.say("<message to='bob@localhost' type='headline'><body>late</body></message>")
     await alice.say(f"<message to='bob@localhost' type='chat'><paused xmlns='{states}'/></message>")
     await alice.quiet()

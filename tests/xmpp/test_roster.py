@@ -54,7 +54,7 @@ async def test_presence_comes_changes_and_goes(home: House) -> None:
     await bob.say("<presence><show>away</show><status>tea</status></presence>")
     away = await alice.hear("presence", from_="bob@localhost/b")
     assert away.findtext("{jabber:client}show") == "away"
-    await bob.wire.close()
+    await bob.leave()
     gone = await alice.hear("presence", from_="bob@localhost/b", type="unavailable")
     assert gone.get("to") == alice.jid
     bob = await home.talker("bob", "b2")
@@ -75,19 +75,19 @@ async def test_who_is_asked_while_away_hears_it_at_every_login_until_it_is_answe
     await home.account("bob")
     alice = await home.talker("alice", "a")
     bob = await home.talker("bob", "b")  # an XMPP user, so that nothing is granted for him
-    await bob.wire.close()
+    await bob.leave()
     await alice.say("<presence to='bob@localhost' type='subscribe'><status>hi</status></presence>")
     await alice.quiet()
     for _ in range(2):
         bob = await home.talker("bob", "b")
         asked = await bob.hear("presence", type="subscribe", from_="alice@localhost")
         assert asked.findtext("{jabber:client}status") == "hi"
-        await bob.wire.close()
+        await bob.leave()
     bob = await home.talker("bob", "b")
     await bob.say("<presence to='alice@localhost' type='unsubscribed'/>")
     await alice.hear("presence", type="unsubscribed", from_="bob@localhost")
     assert await roster(alice) == {"bob@localhost": ("none", "")}
-    await bob.wire.close()
+    await bob.leave()
     bob = await home.talker("bob", "b")
     await bob.quiet()
     assert [e for e in bob.heard if e.get("type") == "subscribe"] == []

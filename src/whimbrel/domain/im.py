@@ -313,6 +313,14 @@ class RosterChanged(ToSession, frozen=True):
     item: RosterItem
 
 
+class MarksShown(ToSession, frozen=True):
+    """How far what was sent to this peer has come: ids up to `delivered`, and up to `read`."""
+
+    address: str
+    delivered: int
+    read: int
+
+
 class StanzaShown(ToSession, frozen=True):
     """Written as it is. `kind` as in Relay."""
 

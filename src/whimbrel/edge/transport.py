@@ -86,6 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         "_tls",
         "address",
         "is_closed",
+        "peer_finished",
         "transport",
     )
 
@@ -109,6 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         self._out: list[bytes] = []  # plain bytes that wait for flush() or for the socket
         self._out_bytes = 0
         self.is_closed = False
+        self.peer_finished = False  # it ended its side, having read what came before
         self.address = ""
         self.transport: asyncio.Transport | None = None
 
@@ -145,6 +147,7 @@ class Connection(asyncio.BufferedProtocol):
         self._decrypt(tls)
 
     def eof_received(self) -> bool:
+        self.peer_finished = True
         return False  # the transport closes itself
 
     def pause_writing(self) -> None:
@@ -221,6 +224,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _finish_input(self, filled: int) -> None:
         """The peer said close_notify: what came before it still counts."""
+        self.peer_finished = True
         if filled:
             self._app.received(bytes(_PLAIN_VIEW[:filled]))
         self.close()
@@ -276,6 +280,11 @@ class Connection(asyncio.BufferedProtocol):
         """Queued here and in the transport."""
         waiting = self.transport.get_write_buffer_size() if self.transport else 0
         return self._out_bytes + int(waiting)
+
+    @property
+    def has_unsent(self) -> bool:
+        """True while plain bytes wait here."""
+        return self._out_bytes > 0
 
     @property
     def is_slow(self) -> bool:

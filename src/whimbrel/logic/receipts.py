@@ -10,10 +10,12 @@ from bisect import insort
 from whimbrel.domain.answers import CommandRefused, Gone, Item, ReadDone, UnknownSession
 from whimbrel.domain.effects import Effect, Push, Tell
 from whimbrel.domain.errors import UNDELIVERABLE, UnknownRecipient
+from whimbrel.domain.im import MarksShown
 from whimbrel.domain.messages import MarkRead, Receipt, ReceiptAck
 from whimbrel.domain.rows import (
     DELIVERED,
     FAILURE,
+    OWN,
     READ,
     RECEIPT,
     REMOVED,
@@ -188,6 +190,15 @@ def tell_hidden(user: User, pair: Pair, upto: int, turn: Turn, effects: list[Eff
     pair.hidden = [part for part in pair.hidden if part[0] > upto]
 
 
+def xmpp_listeners(user: User) -> list[int]:
+    """The sessions of an account that only XMPP clients use, and that are here now: they are told
+    at once. A mark that is lost with its session is not a mark that lies.
+    """
+    if any(device.kind == OWN for device in user.devices.values()):
+        return []
+    return [att.session for att in user.attached.values() if att.resource and att.cursor != NEVER]
+
+
 def show_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
     """One RECEIPT item a peer: the old one goes, the new one comes under a new number.
 
@@ -199,6 +210,12 @@ def show_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> N
         delivered, read = min(delivered, below), min(read, below)
     if pair.hidden and pair.hidden[0][0] <= delivered:
         tell_hidden(user, pair, delivered, turn, effects)
+    listeners = xmpp_listeners(user)
+    if listeners:
+        effects.append(pair_row(user, pair))
+        shown = MarksShown(pair.address, delivered, read)
+        effects += [Push(session, shown) for session in listeners]
+        return
     if pair.receipt_q > floor_of(user):
         effects.append(InboxGone(user.number, pair.receipt_q))
     before = user.tail

@@ -79,12 +79,12 @@ def _confirm(
     user.loaded.clear()
     floor = floor_of(user)
     device.confirmed = q
-    effects.append(device_row(user, device))
-    if device.kind == RESOURCE:
-        base = offline_of(user)
-        if base is not None and base.confirmed < q:
-            base.confirmed = q
-            effects.append(device_row(user, base))
+    base = offline_of(user) if device.kind == RESOURCE else None
+    if base is not None and base.confirmed < q:
+        base.confirmed = q
+        effects.append(device_row(user, base))  # a resource's own row may lag: its session knows
+    else:
+        effects.append(device_row(user, device))
     _land(att, q)
     for peer, id in highest.items():
         pair = user.pairs[peer]

@@ -17,6 +17,8 @@ from whimbrel.edge.xmpp.target import Targets
 from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.stream import XmlLimits
 
+ASK_EVERY_S = 0.1  # a check mark that comes so much later looks as if it came at once
+
 
 class Edge(Protocol):
     """The listener, as streams and sessions of XMPP see it."""
@@ -76,6 +78,7 @@ class Hub:
         self.sessions: dict[int, XmppSession] = {}
         self.tokens: dict[str, XmppSession] = {}  # of sessions that may be resumed
         self.started_s = edge.now_s
+        self._asking: dict[XmppSession, None] = {}
         for feature in self.features:
             if feature.begin is not None:
                 feature.begin(self)
@@ -98,6 +101,19 @@ class Hub:
         token = secrets.token_urlsafe(18)
         self.tokens[token] = session
         return token
+
+    def ask_soon(self, session: XmppSession) -> None:
+        """Its client is asked what it has, together with all others that are due: one question
+        for all that was written meanwhile, and one commit for all that is answered.
+        """
+        if not self._asking:
+            self.edge.later(ASK_EVERY_S, self._ask)
+        self._asking[session] = None
+
+    def _ask(self) -> None:
+        asking, self._asking = self._asking, {}
+        for session in asking:
+            session.ask_now()
 
     def sweep(self) -> None:
         """About once a second: sessions whose client has not come back in time end."""

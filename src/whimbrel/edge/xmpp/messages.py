@@ -285,32 +285,42 @@ class Messages:
         )
 
     def _show_marks(self, item: a.Item) -> None:
-        """Both watermarks of a peer, told for each message of this client that asked."""
+        """Both watermarks of a peer, kept in the inbox while no client was here."""
         session = self._session
-        peer = session.hub.targets.find(f"{item.address}@{session.hub.domain}")
-        told = 0
-        sent = self._sent.get(peer.number)
-        last_read = None
-        if sent:
-            for id in list(sent):
-                if id > item.id:
-                    break
-                own = sent[id]
-                if own.flags & chat.ASKS:
-                    own.flags &= ~chat.ASKS
-                    session.send(self._receipt(item.address, own.ref))
-                    told += 1
-                if id <= item.extra and own.flags & chat.MARKABLE:
-                    last_read = own
-                if id <= item.extra or not own.flags & chat.MARKABLE:
-                    del sent[id]
-        if last_read is not None:
-            session.send(self._displayed(item.address, last_read.ref))
-            told += 1
+        told = self.tell_marks(item.address, item.id, item.extra)
         if not told and self._catching_up:
+            peer = session.hub.targets.find(f"{item.address}@{session.hub.domain}")
             self._ask_for_refs(peer, item)
             return
         session.passed_over(item.q)
+
+    def tell_marks(self, address: str, delivered: int, read: int) -> int:
+        """Told for each message of this client that asked; how many that were."""
+        session = self._session
+        if not self._sent:
+            return 0
+        peer = session.hub.targets.find(f"{address}@{session.hub.domain}")
+        sent = self._sent.get(peer.number)
+        if not sent:
+            return 0
+        told = 0
+        last_read = None
+        for id in list(sent):
+            if id > delivered:
+                break
+            own = sent[id]
+            if own.flags & chat.ASKS:
+                own.flags &= ~chat.ASKS
+                session.send(self._receipt(address, own.ref))
+                told += 1
+            if id <= read and own.flags & chat.MARKABLE:
+                last_read = own
+            if id <= read or not own.flags & chat.MARKABLE:
+                del sent[id]
+        if last_read is not None:
+            session.send(self._displayed(address, last_read.ref))
+            told += 1
+        return told
 
     def _ask_for_refs(self, peer: Target, item: a.Item) -> None:
         """A mark for messages of an earlier session: their names stand in the ledger."""

@@ -51,6 +51,7 @@ class XmppSession:
     __slots__ = (
         "_ack_wanted",
         "_acked",
+        "_asked_s",
         "_asks",
         "_attach_delay_s",
         "_attach_s",
@@ -134,6 +135,7 @@ class XmppSession:
         self._asks: dict[int, Callable[[Any], None]] = {}
         self._tag = 0
         self._forgotten = False
+        self._asked_s = 0.0
         self._attach_s = self._resend_s = self._waits_s = 0.0
         self._resend_delay_s = 0.0
         self._attach_delay_s = ATTACH_FIRST_S
@@ -234,7 +236,7 @@ class XmppSession:
             if q and element.get("id") == f"whimbrel-ping-{q}":
                 self._ping_q = 0
                 self.confirm(q)
-                self._ask_for_acks()
+                self.hub.ask_soon(self)
             return
         if target is not None and target.address and target.jid.resource:
             self._relay_iq(stanza, target, im.MESSAGE)
@@ -387,7 +389,8 @@ class XmppSession:
         self._requested = False
         if top:
             self.confirm(top)
-        self._ask_for_acks()
+        if self._waits_for_confirm():
+            self.hub.ask_soon(self)
 
     def _ask_for_acks(self) -> None:
         """One question at a time, whenever something waits that has to be confirmed."""
@@ -478,12 +481,24 @@ class XmppSession:
             if self.stream is not None:
                 self.stream.go_on()
             return
-        self._ask_for_acks()
+        if self._sent_q > self._confirmed:
+            now_s = self.hub.edge.now_s
+            if self.sm and not self._requested and now_s > self._asked_s:
+                self._asked_s = now_s  # with what is written now: one write less
+                self._ask_for_acks()
+            else:
+                self.hub.ask_soon(self)
         self.dirty = False
         stream = self.stream
         if stream is not None:
             stream.flush()
             stream.go_on()
+
+    def ask_now(self) -> None:
+        """The moment has come to ask what has arrived."""
+        if self.stream is not None and not self.over:
+            self._ask_for_acks()
+            self.stream.flush()
 
     def _on_item(self, item: a.Item) -> None:
         """DELIVERY.md: forward if prev <= last < q, drop q <= last, else ask to rewind."""
@@ -682,6 +697,10 @@ class XmppSession:
             self._say_where()
 
     # ---- the end -------------------------------------------------------------------------
+
+    def has_all(self) -> None:
+        """A client without stream management has read to the end."""
+        self.confirm(self._sent_q)
 
     def lost(self) -> None:
         """The connection is gone without a goodbye."""

@@ -48,6 +48,7 @@ class XmppStream:
         "_events",
         "_fault",
         "_header_sent",
+        "_left",
         "_logins_failed",
         "_paused",
         "_requested_s",
@@ -79,6 +80,7 @@ class XmppStream:
         self._fault: StreamError | None = None
         self._header_sent = False
         self._paused = False
+        self._left = False  # the client has ended its stream
         self._logins_failed = 0
         self._end_s = self._requested_s = 0.0
         self.secure = False
@@ -150,6 +152,8 @@ class XmppStream:
         self.hub.edge.numbers.close(self.number)
         session, self.session = self.session, None
         if session is not None:
+            if self._left and self.link.peer_finished:
+                session.has_all()
             session.lost()
         self.hub.edge.ended(self)
 
@@ -165,7 +169,9 @@ class XmppStream:
         """Handle what was read until something has to be waited for; then stop reading."""
         events = self._events
         try:
-            while events and not self.over and not self._waits:
+            while events and not self.over:
+                if (self.session is None or self.session.is_full) and self._waits:
+                    break
                 self._handle(events.popleft())
             if self._fault is not None and not events and not self.over:
                 raise self._fault
@@ -182,7 +188,7 @@ class XmppStream:
             session.flush()
         else:
             self.flush()
-        if events or self._waits or self.allowance_bytes < 0:
+        if events or self.allowance_bytes < 0 or self._waits:
             if not self._paused:
                 self._paused = True
                 self.link.pause_reading()
@@ -493,8 +499,9 @@ class XmppStream:
         self.link.write(data)
 
     def flush(self) -> None:
-        self.link.flush()
-        if self.link.is_slow:
+        link = self.link
+        link.flush()
+        if link.has_unsent and link.is_slow:
             self.hub.edge.counts["refused:slow-reader"] += 1
             log.info("reader is too slow, disconnected", code=SlowReader.code)
             self.abort()
@@ -555,15 +562,20 @@ class XmppStream:
         self.write(CLOSE)
 
     def _goodbye(self) -> None:
-        """The client ends its stream (section 4.4): the session is over, not only away."""
-        session, self.session = self.session, None
-        if session is not None:
-            session.stream = None
+        """The client ends its stream (section 4.4): the session is over, not only away.
+
+        It goes on reading until our own end: so when it ends the connection in good order after
+        that, it has read everything, also if it never acknowledged anything.
+        """
+        session = self.session
+        if session is not None and session.sm:
+            self.session = session.stream = None
             session.end()
+        self._left = True
         self.say_goodbye()
         self.over = True
         self._end_s = self.hub.edge.now_s
-        self.link.close()
+        self.link.finish()
 
     def replaced(self) -> None:
         """The session goes on in another connection."""

@@ -15,6 +15,10 @@ def on_shown(session: XmppSession, shown: im.StanzaShown) -> None:
     session.send(shown.stanza)
 
 
+def on_marks(session: XmppSession, marks: im.MarksShown) -> None:
+    session.messages.tell_marks(marks.address, marks.delivered, marks.read)
+
+
 def on_bounced(session: XmppSession, bounced: im.Bounced) -> None:
     """A request of this client that nobody took (RFC 6121 section 8.5.3.2.3)."""
     try:
@@ -65,6 +69,7 @@ FEATURE = Feature(
     answers={
         im.StanzaShown: on_shown,
         im.Bounced: on_bounced,
+        im.MarksShown: on_marks,
         a.TypingShown: on_typing,
         a.PresenceShown: ignore,
         a.HideDone: ignore,
