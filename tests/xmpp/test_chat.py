@@ -38,3 +38,19 @@ async def test_what_was_sent_meanwhile_comes_once_in_order_with_its_time(home: H
     bob = await home.talker("bob", "b3")
     await bob.quiet()
     assert [each for each in bob.heard if each.tag.endswith("message")] == []
+
+
+async def test_what_a_client_without_acknowledgements_left_unanswered_comes_again(
+    home: House,
+) -> None:
+    """Never lost: it may have been shown, but nobody said so."""
+    bob = await home.talker("bob", "b")
+    bob.answers_pings = False
+    alice = await home.talker("alice", "a")
+    await alice.say("<message to='bob@localhost' type='chat'><body>one</body></message>")
+    assert (await bob.message())[1] == "one"
+    bob.wire.abort()
+    await home.until(lambda: len(home.node.hub.sessions) == 1, "bob's session ended")
+    await alice.say("<message to='bob@localhost' type='chat'><body>two</body></message>")
+    bob = await home.talker("bob", "b")
+    assert [(await bob.message())[1] for _ in range(2)] == ["one", "two"]
