@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check bench soak format docs clean audit-dependencies
+.PHONY: run test check bench bench-xmpp soak format docs clean audit-dependencies
 
 # Run-time packages only; exact versions from constraints.txt.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -22,18 +22,20 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 run: $(VENV)/.run
 	@$(BIN)/whimbrel serve $(ARGS)
 
-# What the tests of the browser client want besides: a browser and two checkers. What cannot be had
-# is said by the tests that are skipped for it.
+# What the tests of clients want besides: a browser, two checkers, and XMPP clients that others wrote.
+# What cannot be had is said by the tests that are skipped for it.
 AXE := axe-core@4.14.1
 TSC := typescript@7.0.2
-$(VENV)/.web: $(VENV)/.dev
-	@for want in chromium npm; do \
+XMPPJS := @xmpp/client@0.14.0
+CONVERSE := converse.js@14.0.0
+$(VENV)/.web: $(VENV)/.dev Makefile
+	@for want in chromium npm profanity mcabber go-sendxmpp; do \
 		command -v $$want >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
 			echo "installing $$want for the tests (once) ..."; \
 			apt-get update -qq && apt-get install -qq -y --no-install-recommends $$want >/dev/null; } || true; \
 	done
 	@command -v npm >/dev/null && npm install --prefix $(VENV)/web --no-save --no-package-lock \
-		--silent --no-fund --no-audit --ignore-scripts $(AXE) $(TSC) || true
+		--silent --no-fund --no-audit --ignore-scripts $(AXE) $(TSC) $(XMPPJS) $(CONVERSE) || true
 	@touch $@
 
 test: $(VENV)/.dev $(VENV)/.web
@@ -47,6 +49,15 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench $(ARGS)
+
+# Beside ejabberd and Prosody, from Debian where they may be installed.
+bench-xmpp: $(VENV)/.dev
+	@for want in ejabberd prosody; do \
+		test -x /usr/sbin/$${want}ctl -o -x /usr/bin/$$want || test "$$(id -u)" != 0 || { \
+			echo "installing $$want for the comparison (once) ..."; \
+			apt-get update -qq && apt-get install -qq -y --no-install-recommends $$want >/dev/null; } || true; \
+	done
+	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m bench.xmpp $(ARGS)
 
 soak: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)

@@ -4,11 +4,16 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from bench.server import Server
+
+MODULES = Path(sys.prefix) / "web" / "node_modules"
 
 
 class Place:
@@ -46,8 +51,22 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def elsewhere() -> Iterator[int]:
+    """The port of another site: it serves Converse.js, as somebody's web server would."""
+    files = partial(SimpleHTTPRequestHandler, directory=str(MODULES / "converse.js" / "dist"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), files) as site:
+        thread = Thread(target=site.serve_forever, daemon=True)
+        thread.start()
+        yield int(site.server_address[1])
+        site.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory, elsewhere: int) -> Iterator[Place]:
     server = Server(tmp_path_factory.mktemp("clients"))
-    server.limits = "[limits]\narchive_s = 86400\n"
+    server.limits = (
+        f'[limits]\narchive_s = 86400\n[web]\norigins = ["http://127.0.0.1:{elsewhere}"]\n'
+    )
     with server:
         yield Place(server)

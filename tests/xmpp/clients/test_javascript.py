@@ -1,0 +1,95 @@
+"""@xmpp/client in Node, and Converse.js in a browser over WebSocket."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from tests.web import chromium
+from tests.xmpp.clients.conftest import MODULES, Place
+from tests.xmpp.clients.test_python import client
+
+SCRIPT = Path(__file__).with_name("chat.mjs")
+needs_modules = pytest.mark.skipif(
+    not (MODULES / "converse.js").exists() or shutil.which("node") is None,
+    reason="@xmpp/client and converse.js are not installed (make test has npm fetch them)",
+)
+
+
+@needs_modules
+async def test_xmpp_client_for_node_chats(place: Place) -> None:
+    alice, bob = place.account("alice"), place.account("bob")
+    async with client(place, bob) as b:
+        env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "MODULES": str(MODULES)}
+        env["NODE_EXTRA_CA_CERTS"] = str(place.certificate)
+        node = shutil.which("node")
+        assert node is not None
+        command = [node, str(SCRIPT), f"xmpps://localhost:{place.tls_port}", "localhost"]
+        command += [*alice, bob[0], "hello from node"]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+        )
+        try:
+            assert await b.text() == "hello from node"
+            b.send_message(mto=f"{alice[0]}@localhost", mbody="bye", mtype="chat")
+            said, _ = await asyncio.wait_for(process.communicate(), 30)
+            assert "heard bye" in said.decode()
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+PAGE = """\
+<!doctype html><html><head><meta charset="utf-8"><title>Converse</title>
+<link rel="stylesheet" href="/converse.min.css"></head><body class="converse-fullscreen">
+<script src="/converse.min.js"></script><script>
+converse.plugins.add("here", { initialize() { window.here = this._converse; } });
+converse.initialize(SETTINGS);
+</script></body></html>
+"""
+
+
+async def converse(page: Page, place: Place, site: int, who: tuple[str, str]) -> None:
+    settings: dict[str, Any] = {
+        "view_mode": "fullscreen",
+        "authentication": "login",
+        "auto_login": True,
+        "jid": f"{who[0]}@localhost/converse",
+        "password": who[1],
+        "websocket_url": f"ws://127.0.0.1:{place.http_port}/xmpp-websocket",
+        "discover_connection_methods": False,
+        "whitelisted_plugins": ["here"],
+        "loglevel": "warn",
+        "assets_path": "/",
+        "i18n": "en",
+    }
+    html = PAGE.replace("SETTINGS", json.dumps(settings))
+    url = f"http://127.0.0.1:{site}/chat.html"
+    await page.route(url, lambda route: route.fulfill(body=html, content_type="text/html"))
+    await page.goto(url)
+
+
+@needs_modules
+async def test_converse_js_chats_over_websocket(place: Place, elsewhere: int) -> None:
+    alice, bob = place.account("alice"), place.account("bob")
+    path = chromium.where()
+    if path is None:
+        chromium.missing("no Chromium here (apt-get install chromium, or set CHROMIUM)")
+    async with client(place, bob) as b, async_playwright() as playwright:
+        browser = await chromium.launch(playwright, path)
+        page = await browser.new_page()
+        await converse(page, place, elsewhere, alice)
+        await page.wait_for_function("window.here?.api?.connection?.connected?.()", timeout=60_000)
+        await page.evaluate(f"window.here.api.chats.open('{bob[0]}@localhost')")
+        box = page.locator("textarea.chat-textarea")
+        await box.fill("hello from Converse")
+        await box.press("Enter")
+        assert await b.text() == "hello from Converse"
+        b.send_message(mto=f"{alice[0]}@localhost", mbody="hello Converse", mtype="chat")
+        await page.get_by_text("hello Converse").first.wait_for(timeout=30_000)
+        await browser.close()
