@@ -4,15 +4,23 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
 from bench.server import Server
 
+PAGE = """\
+<!doctype html><html><head><meta charset="utf-8"><title>Converse</title>
+<link rel="stylesheet" href="/converse.min.css"></head><body class="converse-fullscreen">
+<script type="module" src="/converse.min.js"></script><script type="module">
+converse.plugins.add("here", { initialize() { window.here = this._converse; } });
+converse.initialize(JSON.parse(decodeURIComponent(location.hash.slice(1))));
+</script></body></html>
+"""
 MODULES = Path(sys.prefix) / "web" / "node_modules"
 
 
@@ -50,11 +58,29 @@ class Place:
         return free, key
 
 
+class Site(SimpleHTTPRequestHandler):
+    """Converse.js as it is distributed, and one page that starts it."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args, directory=str(MODULES / "converse.js" / "dist"))
+
+    def do_GET(self) -> None:
+        if self.path != "/chat.html":
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(PAGE.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nobody wants to read it."""
+
+
 @pytest.fixture(scope="session")
 def elsewhere() -> Iterator[int]:
     """The port of another site: it serves Converse.js, as somebody's web server would."""
-    files = partial(SimpleHTTPRequestHandler, directory=str(MODULES / "converse.js" / "dist"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), files) as site:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as site:
         thread = Thread(target=site.serve_forever, daemon=True)
         thread.start()
         yield int(site.server_address[1])

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.async_api import Page, async_playwright
@@ -44,16 +45,6 @@ async def test_xmpp_client_for_node_chats(place: Place) -> None:
                 process.kill()
 
 
-PAGE = """\
-<!doctype html><html><head><meta charset="utf-8"><title>Converse</title>
-<link rel="stylesheet" href="/converse.min.css"></head><body class="converse-fullscreen">
-<script src="/converse.min.js"></script><script>
-converse.plugins.add("here", { initialize() { window.here = this._converse; } });
-converse.initialize(SETTINGS);
-</script></body></html>
-"""
-
-
 async def converse(page: Page, place: Place, site: int, who: tuple[str, str]) -> None:
     settings: dict[str, Any] = {
         "view_mode": "fullscreen",
@@ -68,10 +59,7 @@ async def converse(page: Page, place: Place, site: int, who: tuple[str, str]) ->
         "assets_path": "/",
         "i18n": "en",
     }
-    html = PAGE.replace("SETTINGS", json.dumps(settings))
-    url = f"http://127.0.0.1:{site}/chat.html"
-    await page.route(url, lambda route: route.fulfill(body=html, content_type="text/html"))
-    await page.goto(url)
+    await page.goto(f"http://127.0.0.1:{site}/chat.html#{quote(json.dumps(settings))}")
 
 
 @needs_modules
