@@ -13,7 +13,7 @@ from playwright.async_api import Page, async_playwright
 
 from tests.web import chromium
 from tests.xmpp.clients.conftest import MODULES, Place
-from tests.xmpp.clients.test_python import client
+from tests.xmpp.clients.test_python import client, jid
 
 SCRIPT = Path(__file__).with_name("chat.mjs")
 needs_modules = pytest.mark.skipif(
@@ -37,7 +37,7 @@ async def test_xmpp_client_for_node_chats(place: Place) -> None:
         )
         try:
             assert await b.text() == "hello from node"
-            b.send_message(mto=f"{alice[0]}@localhost", mbody="bye", mtype="chat")
+            b.send_message(mto=jid(alice), mbody="bye", mtype="chat")
             said, _ = await asyncio.wait_for(process.communicate(), 30)
             assert "heard bye" in said.decode()
         finally:
@@ -78,6 +78,6 @@ async def test_converse_js_chats_over_websocket(place: Place, elsewhere: int) ->
         await box.fill("hello from Converse")
         await box.press("Enter")
         assert await b.text() == "hello from Converse"
-        b.send_message(mto=f"{alice[0]}@localhost", mbody="hello Converse", mtype="chat")
+        b.send_message(mto=jid(alice), mbody="hello Converse", mtype="chat")
         await page.get_by_text("hello Converse").first.wait_for(timeout=30_000)
         await browser.close()

@@ -27,7 +27,11 @@ PLUGINS = (
 )
 
 
-class Slix(slixmpp.ClientXMPP):  # type: ignore[misc]
+def jid(who: tuple[str, str]) -> slixmpp.JID:
+    return slixmpp.JID(f"{who[0]}@localhost")
+
+
+class Slix(slixmpp.ClientXMPP):
     def __init__(self, name: str, key: str, resource: str = "slix") -> None:
         super().__init__(f"{name}@localhost/{resource}", key)
         self.got: asyncio.Queue[Any] = asyncio.Queue()
@@ -69,7 +73,7 @@ async def test_slixmpp_chats_with_receipts(place: Place) -> None:
     alice, bob = place.account("alice"), place.account("bob")
     async with client(place, alice) as a, client(place, bob) as b:
         for n in range(20):
-            message = a.make_message(mto=f"{bob[0]}@localhost", mbody=f"{n} <ü>", mtype="chat")
+            message = a.make_message(mto=jid(bob), mbody=f"{n} <ü>", mtype="chat")
             message["request_receipt"] = True
             message["id"] = f"m{n}"
             message.send()
@@ -83,16 +87,17 @@ async def test_slixmpp_gets_what_waited_and_resumes(place: Place) -> None:
     alice, bob = place.account("alice"), place.account("bob")
     async with client(place, alice) as a:
         for n in range(10):
-            a.send_message(mto=f"{bob[0]}@localhost", mbody=f"offline {n}", mtype="chat")
+            a.send_message(mto=jid(bob), mbody=f"offline {n}", mtype="chat")
         async with client(place, bob) as b:
             assert [await b.text() for _ in range(10)] == [f"offline {n}" for n in range(10)]
             gone = asyncio.Event()
             b.add_event_handler("disconnected", lambda _: gone.set())
+            assert b.transport is not None
             b.transport.abort()
             await asyncio.wait_for(gone.wait(), PATIENCE_S)
             b.connect("127.0.0.1", place.port)
             for n in range(10):
-                a.send_message(mto=f"{bob[0]}@localhost", mbody=f"meanwhile {n}", mtype="chat")
+                a.send_message(mto=jid(bob), mbody=f"meanwhile {n}", mtype="chat")
             await asyncio.wait_for(b.resumed.wait(), PATIENCE_S)
             assert [await b.text() for _ in range(10)] == [f"meanwhile {n}" for n in range(10)]
             assert b.got.empty()
@@ -102,14 +107,14 @@ async def test_slixmpp_reads_the_archive_and_uploads(place: Place) -> None:
     alice, bob = place.account("alice"), place.account("bob")
     async with client(place, alice) as a, client(place, bob) as b:
         for n in range(12):
-            a.send_message(mto=f"{bob[0]}@localhost", mbody=f"kept {n}", mtype="chat")
+            a.send_message(mto=jid(bob), mbody=f"kept {n}", mtype="chat")
             await b.text()
         found = []
         async for result in b.plugin["xep_0313"].iterate(rsm={"max": 5}):
             found.append(result["mam_result"]["forwarded"]["message"]["body"])
         assert found == [f"kept {n}" for n in range(12)]
-        service = await a.plugin["xep_0363"].find_upload_service(f"{alice[0]}@localhost")
-        info = service or await a.plugin["xep_0363"].find_upload_service("localhost")
+        service = await a.plugin["xep_0363"].find_upload_service(jid(alice))
+        info = service or await a.plugin["xep_0363"].find_upload_service(slixmpp.JID("localhost"))
         assert info is not None
         assert str(info["from"]) == "upload.localhost"
 
@@ -120,8 +125,8 @@ async def test_slixmpp_blocks_and_keeps_a_vcard(place: Place) -> None:
         card = a.plugin["xep_0054"].make_vcard()
         card["FN"] = "Alice"
         await a.plugin["xep_0054"].publish_vcard(card)
-        got = await b.plugin["xep_0054"].get_vcard(f"{alice[0]}@localhost")
+        got = await b.plugin["xep_0054"].get_vcard(jid(alice))
         assert got["vcard_temp"]["FN"] == "Alice"
-        await a.plugin["xep_0191"].block({f"{bob[0]}@localhost"})
+        await a.plugin["xep_0191"].block({jid(bob)})
         blocked = await a.plugin["xep_0191"].get_blocked_jids()
-        assert [str(jid) for jid in blocked] == [f"{bob[0]}@localhost"]
+        assert [str(each) for each in blocked] == [str(jid(bob))]

@@ -4,8 +4,9 @@ their clients to come back.
 Neighbours: stream.py (one connection), session.py (one bound client), features/ (one file each).
 """
 
+import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from whimbrel.domain.media import Media
@@ -17,6 +18,8 @@ from whimbrel.edge.xmpp.target import Targets
 from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.stream import XmlLimits
 
+DAY_US = 86_400_000_000
+TOKEN_DAYS = 21
 ASK_EVERY_S = 0.1  # a check mark that comes so much later looks as if it came at once
 
 
@@ -59,6 +62,7 @@ class Hub:
         self.targets = Targets(domain)
         self.settings = settings
         self.salt = salt
+        self._token_key = salt("\0fast") + salt("\0tokens")  # "\0" stands in no address
         self.end_point = end_point
         self.media = media
         self.media_base = media_base
@@ -92,6 +96,25 @@ class Hub:
 
     def handler(self, child: Element, whom: str) -> Callable[[XmppSession, Iq], None] | None:
         return self.iqs.get((child.ns, child.name, whom))
+
+    # ---- FAST (XEP-0484) -----------------------------------------------------------------
+
+    def today(self) -> int:
+        return self.edge.wall_us() // DAY_US
+
+    def token_ends_us(self, day: int) -> int:
+        return (day + TOKEN_DAYS) * DAY_US
+
+    def fast_token(self, address: str, key_hash: bytes, agent: str, day: int) -> str:
+        """The token of this client on that day."""
+        text = f"fast\0{address}\0{key_hash.hex()}\0{agent}\0{day}"
+        return hmac.digest(self._token_key, text.encode(), "sha256").hex()
+
+    def fast_tokens(self, address: str, key_hash: bytes, agent: str) -> Iterator[str]:
+        """All that are still good, the newest first."""
+        today = self.today()
+        for day in range(today, today - TOKEN_DAYS, -1):
+            yield self.fast_token(address, key_hash, agent, day)
 
     def new_id(self) -> str:
         """Of a request that the server makes."""

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from whimbrel.edge.xmpp.hub import Hub
 
 SCRAMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1")
+HTS = ("HT-SHA-256-ENDP", "HT-SHA-256-NONE")  # draft-schmaus-kitten-sasl-ht, for FAST
 BINDINGS = ("tls-exporter", "tls-unique", "tls-server-end-point")
 
 
 class Login:
-    """`say`: sends a challenge; `succeed`: (address, account, device, last data); `fail`."""
+    """`say`: sends a challenge; `succeed`: (address, account, device,
+    hash of its key, last data); `fail`."""
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class Login:
         secure: bool,
         bindings: dict[str, bytes],
         say: Callable[[bytes], None],
-        succeed: Callable[[str, int, int, bytes], None],
+        succeed: Callable[[str, int, int, bytes, bytes], None],
         fail: Callable[[SaslFailure], None],
     ) -> None:
         self._hub = hub
@@ -55,7 +57,9 @@ class Login:
         self._claim: Claim | None = None
         self._address = ""
         self._account = 0
-        self._kept: list[tuple[int, Kept]] = []
+        self._kept: list[tuple[int, bytes, Kept]] = []
+        self._proof_of_token = b""
+        self.agent = ""  # the client's own id (XEP-0388 section 2.3.1)
         self._step = 0  # 0: idle, 1: first message wanted, 2: keys wanted, 3: proof wanted
 
     @property
@@ -63,6 +67,11 @@ class Login:
         """Best first."""
         plus = [f"{name}-PLUS" for name in SCRAMS] if self._bindings else []
         return [*plus, *SCRAMS, *(["PLAIN"] if self._secure else [])]
+
+    @property
+    def token_mechanisms(self) -> list[str]:
+        """Those of FAST, for clients that come back."""
+        return [name for name in HTS if name.endswith("NONE") or self._bindings]
 
     @property
     def under_way(self) -> bool:
@@ -76,7 +85,8 @@ class Login:
         if self._step:
             self._failed(SaslFailure("malformed-request", "one exchange at a time"))
             return
-        if mechanism not in self.mechanisms:
+        known = self.mechanisms + (self.token_mechanisms if self.agent else [])
+        if mechanism not in known:
             self._failed(SaslFailure("invalid-mechanism"))
             return
         self._mechanism = mechanism
@@ -102,7 +112,10 @@ class Login:
         self._failed(SaslFailure("aborted"))
 
     def _first(self, data: bytes) -> None:
-        if self._mechanism == "PLAIN":
+        if self._mechanism in HTS:
+            name, self._proof_of_token = _split_token(data)
+            authzid = ""
+        elif self._mechanism == "PLAIN":
             self._claim = read_plain(data)
             name, authzid = self._claim.authcid, self._claim.authzid
         else:
@@ -138,7 +151,9 @@ class Login:
         if self._step != 2:
             return
         try:
-            if self._claim is not None:
+            if self._mechanism in HTS:
+                self._check_token(keys)
+            elif self._claim is not None:
                 self._check_plain(self._claim, keys)
             else:
                 self._challenge(keys)
@@ -151,14 +166,28 @@ class Login:
             if hmac.compare_digest(hashed, key_hash):
                 if not scram:
                     self._keep(device, key_hash, claim.password)
-                self._done(device, b"")
+                self._done(device, key_hash, b"")
                 return
-        for device, _, scram in keys.keys:  # a password that was chosen by a person
+        for device, key_hash, scram in keys.keys:  # a password that was chosen by a person
             kept = read_kept(scram)
             if kept is not None and "SHA-256" in kept.keys:
                 found = derive(claim.password, kept.salt, kept.iterations, "SHA-256")
                 if hmac.compare_digest(found.stored_key, kept.keys["SHA-256"][0]):
-                    self._done(device, b"")
+                    self._done(device, key_hash, b"")
+                    return
+        raise SaslFailure("not-authorized")
+
+    def _check_token(self, keys: im.Keys) -> None:
+        """HMAC(token, "Initiator" and what binds the channel); the answer proves us likewise."""
+        bound = b""
+        if self._mechanism.endswith("ENDP"):
+            bound = self._bindings["tls-server-end-point"]
+        for device, key_hash, _ in keys.keys:
+            for token in self._hub.fast_tokens(self._address, key_hash, self.agent):
+                wanted = hmac.digest(token.encode(), b"Initiator" + bound, "sha256")
+                if hmac.compare_digest(wanted, self._proof_of_token):
+                    answer = hmac.digest(token.encode(), b"Responder" + bound, "sha256")
+                    self._done(device, key_hash, answer)
                     return
         raise SaslFailure("not-authorized")
 
@@ -171,23 +200,23 @@ class Login:
     def _challenge(self, keys: im.Keys) -> None:
         assert self._scram is not None
         salt = self._hub.salt(self._address)
-        for device, _, scram in keys.keys:
+        for device, key_hash, scram in keys.keys:
             kept = read_kept(scram)
             if kept is not None and kept.salt == salt and kept.iterations == ITERATIONS_MIN:
-                self._kept.append((device, kept))
+                self._kept.append((device, key_hash, kept))
         self._step = 3
         self._say(self._scram.challenge(salt, ITERATIONS_MIN))
 
     def _proof(self, data: bytes) -> None:
         assert self._scram is not None
         hash = self._mechanism.removeprefix("SCRAM-").removesuffix("-PLUS")
-        verifiers = [kept.verifier(hash) for _, kept in self._kept]
+        verifiers = [kept.verifier(hash) for _, _, kept in self._kept]
         at, final = self._scram.read_final(data, verifiers)
-        self._done(self._kept[at][0], final)
+        self._done(*self._kept[at][:2], final)
 
-    def _done(self, device: int, final: bytes) -> None:
+    def _done(self, device: int, key_hash: bytes, final: bytes) -> None:
         self._step = 0
-        self._succeed(self._address, self._account, device, final)
+        self._succeed(self._address, self._account, device, key_hash, final)
 
     def _failed(self, failure: SaslFailure) -> None:
         if self._step in (2, 3) and failure.condition == "not-authorized":
@@ -196,3 +225,15 @@ class Login:
         self._scram = self._claim = None
         self._kept = []
         self._fail(failure)
+
+
+def _split_token(data: bytes) -> tuple[str, bytes]:
+    """authcid NUL initiator-hashed-token."""
+    name, separator, proof = data.partition(b"\0")
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        raise SaslFailure("malformed-request") from None
+    if not text or not separator or len(proof) != 32:
+        raise SaslFailure("malformed-request")
+    return text, proof

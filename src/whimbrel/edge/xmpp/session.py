@@ -429,7 +429,7 @@ class XmppSession:
     def _waits_for_confirm(self) -> bool:
         return self._sent_q > self._confirmed or len(self._queue) >= 50
 
-    def resume(self, stream: XmppStream, h: int) -> None:
+    def resume(self, stream: XmppStream, h: int, quiet: bool = False) -> None:
         """A new connection of the same client (section 5). Raises StreamError."""
         old, self.stream = self.stream, None
         if old is not None:
@@ -440,9 +440,10 @@ class XmppSession:
         self.stream = stream
         self._requested = False
         self._ack_wanted = -1
-        stream.write_stanza(
-            f"<resumed xmlns='{names.SM}' previd='{self.token}' h='{self.handled}'/>".encode()
-        )
+        if not quiet:
+            stream.write_stanza(
+                f"<resumed xmlns='{names.SM}' previd='{self.token}' h='{self.handled}'/>".encode()
+            )
         self.on_ack(h)
         for data, _ in self._queue:
             stream.write_stanza(data)

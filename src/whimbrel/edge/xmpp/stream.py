@@ -58,6 +58,7 @@ class XmppStream:
         "allowance_bytes",
         "heard_s",
         "hub",
+        "key_hash",
         "link",
         "login",
         "number",
@@ -91,6 +92,7 @@ class XmppStream:
         self.address = ""  # of the account, after the login
         self.account = 0
         self.via = 0
+        self.key_hash = b""  # of the key that was shown
         self.waits_for_bind = False
         self.allowance_bytes = 2 * edge.limits.bytes_per_s
         self.started_s = self.heard_s = edge.now_s
@@ -323,7 +325,7 @@ class XmppStream:
             self._bindings(),
             self._challenge,
             self._logged_in,
-            self._login_failed,
+            self.login_failed,
         )
         return self.login
 
@@ -359,7 +361,16 @@ class XmppStream:
             else:
                 raise StreamError("unsupported-stanza-type")
         except SaslFailure as failure:
-            self._login_failed(failure)
+            self.login_failed(failure)
+
+    def begin_sasl2(self, sasl2: Any) -> None:
+        """The exchange that follows is framed by XEP-0388."""
+        self._sasl2 = sasl2
+
+    def finish_sasl2(self) -> None:
+        """No new header: the features come at once."""
+        self._sasl2 = None
+        self.say_features()
 
     def _challenge(self, data: bytes) -> None:
         if self._sasl2 is not None:
@@ -368,8 +379,11 @@ class XmppStream:
             text = encoded(data) if data else ""
             self.write_element(Element(names.SASL, "challenge", {}, text))
 
-    def _logged_in(self, address: str, account: int, device: int, final: bytes) -> None:
+    def _logged_in(
+        self, address: str, account: int, device: int, key_hash: bytes, final: bytes
+    ) -> None:
         self.address, self.account, self.via = address, account, device
+        self.key_hash = key_hash
         self.login = None
         self.hub.edge.authenticated(self)
         if self._sasl2 is not None:
@@ -381,7 +395,7 @@ class XmppStream:
         self.new_reader(self.hub.xml)
         self._header_sent = False
 
-    def _login_failed(self, failure: SaslFailure) -> None:
+    def login_failed(self, failure: SaslFailure) -> None:
         ns = names.SASL
         condition = Element(ns, failure.condition)
         if self._sasl2 is not None:
@@ -458,17 +472,25 @@ class XmppStream:
         self.work()
 
     def _resume(self, element: Element) -> None:
+        session = self.resumable(element)
+        if session is None:
+            self.sm_failed("item-not-found")
+        else:
+            self.resume_session(session, int(element.get("h")))
+
+    def resumable(self, element: Element) -> XmppSession | None:
+        """The session that a <resume/> names, if it is there and of this account."""
         session = self.hub.tokens.get(element.get("previd"))
         h = element.get("h")
         if session is None or session.over or session.account != self.account:
-            self.sm_failed("item-not-found")
-            return
-        if not (h.isascii() and h.isdigit() and len(h) <= 10):
-            self.sm_failed("bad-request")
-            return
+            return None
+        return session if h.isascii() and h.isdigit() and len(h) <= 10 else None
+
+    def resume_session(self, session: XmppSession, h: int, quiet: bool = False) -> None:
+        """quiet: the client was told already."""
         self.session = session
         session.prefixes = self.prefixes
-        session.resume(self, int(h))
+        session.resume(self, h, quiet)
         self.hub.edge.counts["xmpp-resumed"] += 1
 
     def sm_failed(self, condition: str) -> None:

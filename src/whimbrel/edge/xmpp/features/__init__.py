@@ -14,12 +14,14 @@ from whimbrel.edge.xmpp.features import (
     registration,
     relays,
     roster,
+    sasl2,
     services,
     upload,
 )
 
 FEATURES: tuple[Feature, ...] = (
     core.FEATURE,
+    sasl2.FEATURE,
     management.FEATURE,
     roster.FEATURE,
     relays.FEATURE,
