@@ -70,6 +70,8 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m whimbrel.protocol.document > docs/protocol.md
 	$(BIN)/python -m whimbrel.protocol.document schema > docs/protocol.schema.json
 	$(BIN)/python -m whimbrel.node.explain > docs/configuration.md
+	$(BIN)/python -m whimbrel.edge.xmpp.document > docs/xmpp.md
+	$(BIN)/python -m whimbrel.edge.xmpp.document doap > docs/doap.xml
 
 # Known weaknesses of the pinned packages. Asks PyPI's database, so it needs the network; what could
 # not be asked about is a failure, not a pass (--strict). The tool lives in an environment of its own.

@@ -3,7 +3,9 @@
 import pytest
 from playwright.async_api import expect
 
+from bench.server import Server
 from tests.web.person import PATIENCE_MS, SENT, Arrive, Person
+from tests.xmpp.talk import Talker, connected
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("web")]
 
@@ -68,3 +70,31 @@ async def test_signing_out_leaves_nothing_here(arrive: Arrive) -> None:
     await ben.marked("while you are away", SENT)
     await anna.page.reload()
     await expect(anna.page.get_by_role("textbox", name="Your phone number")).to_be_visible()
+
+
+async def test_another_app_is_connected_with_a_key_of_its_own(
+    arrive: Arrive, shared_server: Server
+) -> None:
+    """An XMPP client logs in with what the page shows; both show the same message."""
+    anna, ben = await arrive(signed_up=True), await arrive(signed_up=True)
+    await open_settings(anna)
+    await anna.page.get_by_role("button", name="Connect another app").click()
+    await anna.page.get_by_role("button", name="Make a key").click()
+    shown = anna.page.locator("dl.key dd")
+    await expect(shown).to_have_count(2)
+    jid, key = await shown.all_inner_texts()
+    assert jid == f"{anna.number}@localhost"
+    await anna.page.get_by_role("button", name="Done").click()
+    wire = await connected(shared_server.ready, "tls")
+    phone = Talker(wire, anna.number, "localhost")
+    phone.features = await wire.open("localhost")
+    await phone.login(key)
+    await phone.bind("phone")
+    await phone.say("<presence/>")
+    await phone.hear("presence")
+    await ben.write_to(anna.number)
+    await ben.say("for both of you")
+    assert await phone.message() == (f"{ben.number}@localhost", "for both of you")
+    await anna.open_chat()
+    await anna.sees("for both of you")
+    wire.abort()

@@ -47,6 +47,9 @@ def announce(node: Node) -> None:
     lines = [f"[bold]Whimbrel is ready[/bold] for [bold]{node.config.domain}[/bold]", ""]
     if "native" in ports:
         lines.append(f"own protocol  {node.config.listen.host}:{ports['native']}  (TLS 1.3)")
+    if "xmpp" in ports:
+        both = f", {ports['xmpp_tls']} (TLS)" if "xmpp_tls" in ports else ""
+        lines.append(f"XMPP          {node.config.listen.host}:{ports['xmpp']}  (STARTTLS){both}")
     if "https" in ports:
         lines.append(f"sign-up       https://{node.config.listen.host}:{ports['https']}")
     if "http" in ports:

@@ -12,6 +12,7 @@ import msgspec
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.media import MediaSettings
+from whimbrel.edge.xmpp.settings import XmppSettings
 from whimbrel.node.config import Config, Listen, Log, Sms, Tls, Web
 
 INTRODUCTION = """# Configuration
@@ -55,6 +56,7 @@ SECTIONS: list[tuple[str, type[msgspec.Struct]]] = [
     ("tls", Tls),
     ("sms", Sms),
     ("web", Web),
+    ("xmpp", XmppSettings),
     ("log", Log),
     ("limits", Limits),
     ("signup", SignupLimits),

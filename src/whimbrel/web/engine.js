@@ -408,6 +408,13 @@ export class Engine extends EventTarget {
     return true;
   }
 
+  /** A further key of this account, for another app; told by the event "linked". @param {string} name */
+  link(name) {
+    if (!this.welcomed) return false;
+    this.say([p.LINK, name]);
+    return true;
+  }
+
   /** This browser is no device of the account any more; everything here is deleted. */
   async signOut() {
     if (this.welcomed) this.say([p.UNLINK, /** @type {Account} */ (this.account).device]);
@@ -486,6 +493,7 @@ class Batch {
       case p.PRESENCE: return this.presence(m[1], m[2], m[3]);
       case p.BLOCK: return this.blocked(m[1], m[2]);
       case p.HIDE: return this.hidden(m[1]);
+      case p.LINKED: return this.engine.tell("linked", { device: m[1], key: m[2], code: m[3] || "" });
       case p.PING: return this.engine.say([p.PONG, m[1]]);
       case p.REPLACED: return this.engine.stop("replaced");
       case p.ERROR: return this.error(m[1], m[2] || "", m[3] || false, m[4] || 0);

@@ -6,15 +6,15 @@ export const VERSION = 1;
 export const SUBPROTOCOL = "whimbrel.1";
 
 export const HELLO = 1, SUBMIT = 2, CONFIRM = 3, READ = 4, TYPING = 5, WATCH = 6, BLOCK = 7;
-export const PING = 8, UNLINK = 10, BYE = 11, HIDE = 12;
+export const PING = 8, LINK = 9, UNLINK = 10, BYE = 11, HIDE = 12;
 export const WELCOME = 32, STORED = 33, REFUSED = 34, MESSAGE = 35, COPY = 36, RECEIPT = 37;
 export const FAILED = 38, TRIMMED = 39, END_OF_QUEUE = 40, READ_DONE = 41, PRESENCE = 43;
-export const PONG = 45, REPLACED = 47, ERROR = 48;
+export const PONG = 45, LINKED = 46, REPLACED = 47, ERROR = 48;
 
 /** Items carry `prev` and `q` first; also those that this version does not know. */
 export const ITEMS = new Set([MESSAGE, COPY, RECEIPT, FAILED, TRIMMED]);
 const OTHERS = new Set([
-  TYPING, BLOCK, PING, UNLINK, HIDE, WELCOME, STORED, REFUSED, END_OF_QUEUE, READ_DONE, PRESENCE, PONG, 46,
+  TYPING, BLOCK, PING, UNLINK, HIDE, WELCOME, STORED, REFUSED, END_OF_QUEUE, READ_DONE, PRESENCE, PONG, LINKED,
   REPLACED, ERROR,
 ]);
 

@@ -29,7 +29,36 @@ export function showSettings(engine, notice, left) {
   h("p", { class: "quiet" }, `You are ${shown(engine.account?.address || "")}, device ${engine.account?.device}.`),
   h("label", { class: "choice" }, hide, h("span", {}, h("b", {}, "Hide when I am online"), h("small", {}, "Nobody sees it, nor when you were last seen. You do not see it of others either."))),
   h("label", { class: "choice" }, notify, h("span", {}, h("b", {}, "Notifications"), h("small", {}, "While this page is open in a tab."))),
-  h("div", { class: "buttons" }, h("button", { class: "plain danger", onclick: () => sure() }, "Sign out here")));
+  h("div", { class: "buttons" },
+    h("button", { class: "plain", onclick: () => another() }, "Connect another app"),
+    h("button", { class: "plain danger", onclick: () => sure() }, "Sign out here")));
+
+  const another = () => {
+    const make = h("button", { class: "primary", onclick: () => {
+      if (!engine.link("XMPP")) return notice("This can be done when you are online.");
+      make.disabled = true;
+      engine.addEventListener("linked", (event) => made(/** @type {CustomEvent} */ (event).detail), { once: true });
+    } }, "Make a key");
+    dialog.replaceChildren(h("h2", {}, "Connect another app"),
+      h("p", {}, "Any XMPP app can use this account beside this browser: Conversations, Gajim, Dino, Monal and others. It gets a key of its own, and from then on both show every message."),
+      h("div", { class: "buttons" }, h("button", { class: "plain", onclick: () => dialog.close() }, "Cancel"), make));
+    make.focus();
+  };
+  /** @param {{device: number, key: string, code: string}} linked */
+  const made = (linked) => {
+    if (!linked.device) {
+      dialog.close();
+      return notice(linked.code === "busy" ? "This account has as many devices as it may have." : "No key was made. Try again.");
+    }
+    const host = /^[\d.]+$|^\[/.test(location.hostname) ? "localhost" : location.hostname;
+    const close = h("button", { class: "primary", onclick: () => dialog.close() }, "Done");
+    dialog.replaceChildren(h("h2", {}, "Log in there with"),
+      h("dl", { class: "key" }, h("dt", {}, "Address (JID)"), h("dd", {}, `${engine.account?.address}@${host}`),
+        h("dt", {}, "Password"), h("dd", {}, linked.key)),
+      h("p", { class: "quiet" }, "The password is shown only now. Messages that are on their way come there, too."),
+      h("div", { class: "buttons" }, close));
+    close.focus();
+  };
 
   const sure = () => {
     const button = h("button", { class: "primary bad", onclick: async () => {
