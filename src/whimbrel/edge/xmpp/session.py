@@ -69,6 +69,7 @@ class XmppSession:
         "_resend_s",
         "_sent",
         "_sent_q",
+        "_shown_q",
         "_tag",
         "_undone",
         "_waits_s",
@@ -129,6 +130,7 @@ class XmppSession:
         self._ordinal = 0
         self._last = 0  # the last item taken
         self._confirmed = 0
+        self._shown_q = 0  # the last item that was ever taken
         self._sent_q = 0  # the last item written, or passed over
         self._backlog: deque[m.ToActor] = deque()
         self._open: dict[int, m.Submit] = {}
@@ -329,6 +331,7 @@ class XmppSession:
         """The client has everything up to this item."""
         if q > self._confirmed:
             self._confirmed = q
+            self._last = max(self._last, q)  # it had it before it went unavailable and came back
             self.tell(m.Confirm(self.device, self.number, q))
 
     # ---- stream management (XEP-0198) ----------------------------------------------------
@@ -508,7 +511,12 @@ class XmppSession:
         last = self._last
         if item.prev <= last < item.q:
             self._last = item.q
-            self._show(item)
+            if item.q > self._shown_q:
+                self._shown_q = item.q
+                self._show(item)
+            else:  # the client went unavailable and came back: it has this one
+                self._sent_q = max(self._sent_q, item.q)
+                self.dirty = True
         elif item.q > last:
             self.tell(m.Rewind(self.device, self.number, last))
 
@@ -537,7 +545,9 @@ class XmppSession:
     def _on_started(self, started: im.Started) -> None:
         """The client is available: what follows comes after this item."""
         self.taking = True
-        self._last = self._confirmed = self._sent_q = started.confirmed
+        # What it had before may have been confirmed while the actor began.
+        start = max(started.confirmed, self._confirmed)
+        self._last = self._confirmed = self._sent_q = start
         self._ping_q = 0
 
     def _on_rejected(self, rejected: a.Rejected) -> None:
