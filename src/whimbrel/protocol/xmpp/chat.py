@@ -153,11 +153,9 @@ def inner_of(stanza: Stanza, prefixes: dict[str, str], limits: XmlLimits, forged
     if tag.endswith(b"/>"):
         return ""
     inner = raw[start.end() : raw.rindex(b"</")]
-    plain = not forged and b"xmlns:" not in tag
+    plain = not forged and b"xmlns:" not in tag and b"stream:" not in inner
     if plain and prefixes:
-        plain = not any(
-            prefix != "stream" and prefix.encode() + b":" in inner for prefix in prefixes
-        )
+        plain = not any(prefix.encode() + b":" in inner for prefix in prefixes)
     if plain:
         return inner.decode()
     whole = read_whole(raw, prefixes, limits)

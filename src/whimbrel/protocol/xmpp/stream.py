@@ -298,12 +298,13 @@ def read_whole(raw: bytes, prefixes: dict[str, str], limits: XmlLimits) -> Eleme
 def _rooted(raw: bytes) -> bytes:
     """A stanza that stood in a stream of jabber:client, by itself."""
     tag = _TAG.match(raw)
-    assert tag is not None
-    if re.search(rb"\sxmlns\s*=", tag.group()):
-        return raw
     name = _NAME_END.search(raw, 1)
+    assert tag is not None
     assert name is not None
-    return raw[: name.start()] + b" xmlns='jabber:client'" + raw[name.start() :]
+    added = b"" if re.search(rb"\sxmlns\s*=", tag.group()) else b" xmlns='jabber:client'"
+    if b"stream:" in raw and not re.search(rb"\sxmlns:stream\s*=", tag.group()):
+        added += b" xmlns:stream='" + STREAMS.encode() + b"'"
+    return raw[: name.start()] + added + raw[name.start() :]
 
 
 def read_frame(data: bytes, limits: XmlLimits) -> Event:
