@@ -248,3 +248,13 @@ async def test_too_many_clients_of_one_account(tmp_path: Path) -> None:
         answer = await third.ask("set", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")
         assert answer.get("type") == "error"
         assert "resource-constraint" in answer[0][0].tag
+
+
+async def test_a_new_secret_of_the_server_keeps_the_keys_good(tmp_path: Path) -> None:
+    """After a theft the operator removes it."""
+    async with house(tmp_path / "data") as home:
+        key = await home.account("alice")
+    (tmp_path / "data" / "scram.secret").unlink()
+    async with house(tmp_path / "data") as home:
+        home.keys["alice"] = key
+        assert await (await home.unbound("alice")).bind("x") == "alice@localhost/x"

@@ -199,11 +199,14 @@ class Login:
 
     def _challenge(self, keys: im.Keys) -> None:
         assert self._scram is not None
-        salt = self._hub.salt(self._address)
+        salt = b""
         for device, key_hash, scram in keys.keys:
             kept = read_kept(scram)
-            if kept is not None and kept.salt == salt and kept.iterations == ITERATIONS_MIN:
-                self._kept.append((device, key_hash, kept))
+            if kept is not None and kept.iterations == ITERATIONS_MIN:
+                salt = salt or kept.salt  # the server's secret may have changed since
+                if kept.salt == salt:
+                    self._kept.append((device, key_hash, kept))
+        salt = salt or self._hub.salt(self._address)
         self._step = 3
         self._say(self._scram.challenge(salt, ITERATIONS_MIN))
 
