@@ -10,8 +10,8 @@ from tests.world import World
 from whimbrel.domain.errors import Unready
 from whimbrel.domain.ids import account_number
 from whimbrel.domain.limits import Limits
-from whimbrel.domain.messages import Alarm, ExpireInbox, ForgetLedger
-from whimbrel.domain.wants import OwnersExpired, OwnersLedger, OwnersOpen, Want
+from whimbrel.domain.messages import Alarm, ExpireInbox, ForgetArchive, ForgetLedger
+from whimbrel.domain.wants import OwnersArchive, OwnersExpired, OwnersLedger, OwnersOpen, Want
 from whimbrel.node import housekeeping
 from whimbrel.node.clock import ClockWatch
 from whimbrel.node.housekeeping import SCAN_SLICE, Housekeeping
@@ -84,6 +84,7 @@ class StoreStub:
         self.open: list[int] = []
         self.expired: list[int] = []
         self.ledger: list[int] = []
+        self.archive: list[int] = []
         self.scans: list[Want] = []
         self.broken = False
 
@@ -94,6 +95,8 @@ class StoreStub:
     def _answer(self, want: Want) -> list[int]:
         if isinstance(want, OwnersOpen):
             return [owner for owner in self.open if owner > want.after][: want.limit]
+        if isinstance(want, OwnersArchive):
+            return self.archive
         return self.expired if isinstance(want, OwnersExpired) else self.ledger
 
 
@@ -163,7 +166,7 @@ def test_many_owners_are_woken_in_slices_each_of_them_once(home: House) -> None:
 
 
 def test_what_is_past_its_time_is_handed_to_its_owners_every_ten_minutes(home: House) -> None:
-    home.store.expired, home.store.ledger = [21], [31, 32]
+    home.store.expired, home.store.ledger, home.store.archive = [21], [31, 32], [41]
     home.keeper.start()
     home.loop.turn_to(599)
     assert home.engine.posted == []
@@ -173,6 +176,7 @@ def test_what_is_past_its_time_is_handed_to_its_owners_every_ten_minutes(home: H
         (21, ExpireInbox(now_us - 2_000_000)),
         (31, ForgetLedger(now_us - 3_000_000)),
         (32, ForgetLedger(now_us - 3_000_000)),
+        (41, ForgetArchive(now_us)),  # nothing is kept: what was kept before goes
     ]
     assert home.scans(OwnersExpired) == [OwnersExpired(now_us - 2_000_000, SCAN_SLICE)]
 

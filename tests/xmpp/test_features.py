@@ -239,3 +239,38 @@ async def test_who_is_inactive_hears_of_presence_later_and_of_messages_at_once(
     await alice.say("<active xmlns='urn:xmpp:csi:0'/>")
     seen = await alice.hear("presence", from_=bob.jid)
     assert seen.findtext(f"{{{CLIENT}}}status") == "4"
+
+
+async def test_strangers_take_names_only_where_they_may(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    taken = (
+        "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>{}</username>"
+        "<password>{}</password></query></iq>"
+    )
+    async with house(tmp_path_factory.mktemp("n") / "data") as home:
+        stranger = await home.stranger()
+        await stranger.say(taken.format("wren", "a good password"))
+        assert "not-allowed" in shown(await stranger.next())
+    settings = XmppSettings(registration=True)
+    async with house(tmp_path_factory.mktemp("y") / "data", settings) as home:
+        stranger = await home.stranger()
+        assert stranger.features is not None
+        assert "iq-register" in shown(stranger.features)
+        for name, password, condition in (
+            ("wren", "short", "not-acceptable"),
+            ("+4915112345678", "a good password", "not-acceptable"),
+            ("a b", "a good password", "not-acceptable"),
+        ):
+            await stranger.say(taken.format(name, password))
+            assert condition in shown(await stranger.next())
+        await stranger.say(taken.format("wren", "a good password"))
+        assert (await stranger.next()).get("type") == "result"
+        await stranger.say(taken.format("wren", "another password"))
+        assert "conflict" in shown(await stranger.next())
+        home.keys["wren"] = "a good password"
+        assert await (await home.unbound("wren")).bind("x") == "wren@localhost/x"
+        for n in range(12):
+            await stranger.say(taken.format(f"bird{n}", "a good password"))
+        answers = [shown(await stranger.next()) for _ in range(12)]
+        assert "resource-constraint" in answers[-1]

@@ -136,6 +136,17 @@ class BlockedGet(ToActor, frozen=True):
     tag: int
 
 
+class NewAccount(ToActor, frozen=True):
+    """A stranger takes this name (XEP-0077), if nobody has it. Answered with Done."""
+
+    request: ClassVar[bool] = True
+    session: int
+    tag: int
+    address: str
+    key_hash: bytes
+    scram: bytes
+
+
 class NewKey(ToActor, frozen=True):
     """Change the key by which this session came in."""
 

@@ -18,6 +18,7 @@ from whimbrel.domain.answers import (
 )
 from whimbrel.domain.effects import Effect, Push, Reply, Tell
 from whimbrel.domain.errors import Busy, Exists, NotAuthorized, NotFound, Replaced
+from whimbrel.domain.im import Done, NewAccount
 from whimbrel.domain.messages import (
     Attach,
     Confirm,
@@ -174,6 +175,15 @@ def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
     effects.append(device_row(user, device))
     effects.append(Reply(m.reply, Registered(user.address, device.number, created)))
     return effects
+
+
+def on_new_account(user: User, m: NewAccount, turn: Turn) -> list[Effect]:
+    """A name that nobody has, or ever had: what was removed keeps its numbers to itself."""
+    if user.exists or user.deleted:
+        return [Push(m.session, Done(m.tag, Exists.code))]
+    effects = on_register(user, Register(m.address, m.key_hash, "", 0, m.scram), turn)
+    kept = [effect for effect in effects if not isinstance(effect, Reply)]
+    return [*kept, Push(m.session, Done(m.tag))]
 
 
 def on_link(user: User, m: Link, turn: Turn) -> list[Effect]:

@@ -11,9 +11,7 @@ from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.jid import Jid
 
 if TYPE_CHECKING:
-    from whimbrel.edge.xmpp.hub import Hub
     from whimbrel.edge.xmpp.session import XmppSession
-    from whimbrel.edge.xmpp.stream import XmppStream
 
 SERVER, ACCOUNT, OTHERS = "server", "account", "others"  # whom an iq may be for
 
@@ -49,7 +47,7 @@ class Iq:
         self.session.refuse(self.element, condition, text, type, app)
 
 
-IqHandler = Callable[["XmppSession", Iq], None]
+IqHandler = Callable[[Any, Iq], None]  # (session, iq)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +63,8 @@ class Feature:
     server: tuple[str, ...] = ()  # disco features of the server
     account: tuple[str, ...] = ()  # and of an account
     iqs: dict[tuple[str, str, str], IqHandler] = field(default_factory=dict)
-    nonzas: dict[str, Callable[["XmppSession", Element], None]] = field(default_factory=dict)
-    answers: dict[type, Callable[["XmppSession", Any], None]] = field(default_factory=dict)
-    early: dict[str, Callable[["XmppStream", Element], None]] = field(default_factory=dict)
-    offers: Callable[["XmppStream"], list[Element]] | None = None
-    begin: Callable[["Hub"], None] | None = None  # once, when the server starts
+    nonzas: dict[str, Callable[[Any, Element], None]] = field(default_factory=dict)
+    answers: dict[type, Callable[[Any, Any], None]] = field(default_factory=dict)
+    early: dict[str, Callable[[Any, Element], None]] = field(default_factory=dict)
+    offers: Callable[[Any], list[Element]] | None = None
+    begin: Callable[[Any], None] | None = None  # once, when the server starts

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from whimbrel.domain.media import Media
 from whimbrel.edge.session import Numbers
+from whimbrel.edge.throttle import Throttle
 from whimbrel.edge.xmpp.feature import Feature, Iq
 from whimbrel.edge.xmpp.session import XmppSession
 from whimbrel.edge.xmpp.settings import XmppSettings
@@ -18,6 +19,7 @@ from whimbrel.edge.xmpp.target import Targets
 from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.stream import XmlLimits
 
+ACCOUNTS_PER_HOUR = 10  # that one network may take, where strangers may
 DAY_US = 86_400_000_000
 TOKEN_DAYS = 21
 ASK_EVERY_S = 0.1  # a check mark that comes so much later looks as if it came at once
@@ -82,6 +84,7 @@ class Hub:
         self.sessions: dict[int, XmppSession] = {}
         self.tokens: dict[str, XmppSession] = {}  # of sessions that may be resumed
         self.started_s = edge.now_s
+        self._new_accounts = Throttle(ACCOUNTS_PER_HOUR / 3_600, ACCOUNTS_PER_HOUR, 10_000)
         self._asking: dict[XmppSession, None] = {}
         for feature in self.features:
             if feature.begin is not None:
@@ -115,6 +118,9 @@ class Hub:
         today = self.today()
         for day in range(today, today - TOKEN_DAYS, -1):
             yield self.fast_token(address, key_hash, agent, day)
+
+    def may_register(self, network: str) -> bool:
+        return self._new_accounts.allow(network, self.edge.now_s)
 
     def new_id(self) -> str:
         """Of a request that the server makes."""

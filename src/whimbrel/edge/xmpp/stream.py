@@ -27,6 +27,7 @@ from whimbrel.protocol.xmpp.stream import Closed, Event, Opened, Stanza, StreamR
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from whimbrel.edge.xmpp.hub import Hub
 
@@ -64,6 +65,7 @@ class XmppStream:
         "number",
         "over",
         "reader",
+        "registering",
         "secure",
         "session",
         "started_s",
@@ -94,6 +96,7 @@ class XmppStream:
         self.via = 0
         self.key_hash = b""  # of the key that was shown
         self.waits_for_bind = False
+        self.registering: Callable[[im.Done], None] | None = None
         self.allowance_bytes = 2 * edge.limits.bytes_per_s
         self.started_s = self.heard_s = edge.now_s
         self.over = False
@@ -163,6 +166,7 @@ class XmppStream:
     def _waits(self) -> bool:
         return (
             self.waits_for_bind
+            or self.registering is not None
             or (self.login is not None and self.login.waits)
             or (self.session is not None and self.session.is_full)
         )
@@ -298,12 +302,12 @@ class XmppStream:
             call(self, element)
 
     def _early(self, element: Element) -> None:
-        """A stanza of somebody who has not logged in: only registration is answered, if at all."""
+        """A stanza of somebody who has not logged in: only registration is answered."""
         child = element.first()
-        if element.name == "iq" and child is not None and child.ns == names.REGISTER:
-            self.write_element(stanza_error(element, "not-allowed"))
-            return
-        raise StreamError("not-authorized")
+        call = self.hub.early.get(child.ns) if child is not None else None
+        if element.name != "iq" or call is None or child is None or child.ns != names.REGISTER:
+            raise StreamError("not-authorized")
+        call(self, element)
 
     def _start_tls(self) -> None:
         if self._context is None or self.secure:
@@ -632,7 +636,12 @@ class XmppStream:
     # ---- what the inside says before there is a session -----------------------------------
 
     def deliver(self, answer: Any) -> None:
-        if not self.over and isinstance(answer, im.Keys) and self.login is not None:
+        if self.over:
+            return
+        if isinstance(answer, im.Keys) and self.login is not None:
             self.login.on_keys(answer)
-            if not self.over:
-                self.work()
+        elif isinstance(answer, im.Done) and self.registering is not None:
+            then, self.registering = self.registering, None
+            then(answer)
+        if not self.over:
+            self.work()

@@ -106,6 +106,9 @@ class Found(NamedTuple):
     received: str
     displayed: str
 
+    def __repr__(self) -> str:
+        return discreet(self)
+
 
 def look(element: Element) -> Found:
     """One walk over the children of a <message/>."""
