@@ -274,3 +274,55 @@ async def test_strangers_take_names_only_where_they_may(
             await stranger.say(taken.format(f"bird{n}", "a good password"))
         answers = [shown(await stranger.next()) for _ in range(12)]
         assert "resource-constraint" in answers[-1]
+
+
+COMMANDS = "http://jabber.org/protocol/commands"
+ADMIN = "http://jabber.org/protocol/admin"
+
+
+async def run(who: Talker, name: str, **fields: str) -> str:
+    """What a command says at its end."""
+    node = f"{ADMIN}#{name}"
+    filled = "".join(
+        f"<field var='{var.replace('_', '-')}'><value>{value}</value></field>"
+        for var, value in fields.items()
+    )
+    form = f"<x xmlns='jabber:x:data' type='submit'>{filled}</x>"
+    return shown(
+        await who.ask(
+            "set", f"<command xmlns='{COMMANDS}' node='{node}'>{form}</command>", "localhost"
+        )
+    )
+
+
+async def test_administrators_manage_accounts_and_nobody_else_does(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    settings = XmppSettings(admins=("boss",))
+    async with house(tmp_path_factory.mktemp("a") / "data", settings) as home:
+        boss, alice = await home.talker("boss", "b"), await home.talker("alice", "a")
+        query = f"<query xmlns='http://jabber.org/protocol/disco#items' node='{COMMANDS}'/>"
+        assert len((await alice.ask("get", query, "localhost"))[0]) == 0
+        assert len((await boss.ask("get", query, "localhost"))[0]) == 4
+        assert "forbidden" in await run(alice, "get-online-users-num")
+        asked = await boss.ask(
+            "set", f"<command xmlns='{COMMANDS}' node='{ADMIN}#add-user'/>", "localhost"
+        )
+        assert asked[0].get("status") == "executing"
+        assert "accountjid" in shown(asked)
+        assert "2 accounts" in await run(boss, "get-online-users-num")
+        wren = {"accountjid": "wren@localhost", "password": "a good password"}
+        assert "not the same" in await run(boss, "add-user", **wren, password_verify="x")
+        assert "Done." in await run(boss, "add-user", **wren, password_verify=wren["password"])
+        assert "exists" in await run(boss, "add-user", **wren, password_verify=wren["password"])
+        home.keys["wren"] = "a good password"
+        bird = await home.talker("wren", "w")
+        changed = {**wren, "password": "a better password"}
+        assert "Done." in await run(boss, "change-user-password", **changed)
+        assert (await bird.hear("error"))[0].tag.endswith("}not-authorized")
+        home.keys["wren"] = "a better password"
+        await home.unbound("wren")
+        assert "Done." in await run(boss, "delete-user", accountjids="wren@localhost")
+        with pytest.raises(LoginRefused):
+            await home.unbound("wren")
+        assert "no account" in await run(boss, "delete-user", accountjids="x@elsewhere.example")

@@ -147,6 +147,25 @@ class NewAccount(ToActor, frozen=True):
     scram: bytes
 
 
+class SetKey(ToActor, frozen=True):
+    """An administrator gives an account a new key: all its devices are gone at once."""
+
+    request: ClassVar[bool] = True
+    session: int
+    tag: int
+    address: str
+    key_hash: bytes
+    scram: bytes
+
+
+class RemoveThis(ToActor, frozen=True):
+    """An administrator removes this account. Answered with Done."""
+
+    request: ClassVar[bool] = True
+    session: int
+    tag: int
+
+
 class NewKey(ToActor, frozen=True):
     """Change the key by which this session came in."""
 

@@ -18,7 +18,7 @@ from whimbrel.domain.answers import (
 )
 from whimbrel.domain.effects import Effect, Push, Reply, Tell
 from whimbrel.domain.errors import Busy, Exists, NotAuthorized, NotFound, Replaced
-from whimbrel.domain.im import Done, NewAccount
+from whimbrel.domain.im import Done, NewAccount, SetKey
 from whimbrel.domain.messages import (
     Attach,
     Confirm,
@@ -182,6 +182,14 @@ def on_new_account(user: User, m: NewAccount, turn: Turn) -> list[Effect]:
     if user.exists or user.deleted:
         return [Push(m.session, Done(m.tag, Exists.code))]
     effects = on_register(user, Register(m.address, m.key_hash, "", 0, m.scram), turn)
+    kept = [effect for effect in effects if not isinstance(effect, Reply)]
+    return [*kept, Push(m.session, Done(m.tag))]
+
+
+def on_set_key(user: User, m: SetKey, turn: Turn) -> list[Effect]:
+    if not user.exists:
+        return [Push(m.session, Done(m.tag, NotFound.code))]
+    effects = on_register(user, Register(user.address, m.key_hash, "", 0, m.scram), turn)
     kept = [effect for effect in effects if not isinstance(effect, Reply)]
     return [*kept, Push(m.session, Done(m.tag))]
 

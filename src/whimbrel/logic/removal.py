@@ -3,6 +3,7 @@
 from whimbrel.domain.answers import Gone, Removed
 from whimbrel.domain.effects import Effect, Push, Reply
 from whimbrel.domain.errors import NotFound, Replaced
+from whimbrel.domain.im import Done, RemoveThis
 from whimbrel.domain.messages import RemoveAccount
 from whimbrel.domain.rows import (
     ArchiveForget,
@@ -49,3 +50,11 @@ def on_remove(user: User, m: RemoveAccount, turn: Turn) -> list[Effect]:
         Reply(m.reply, Removed()),
     ]
     return effects
+
+
+def on_remove_this(user: User, m: RemoveThis, turn: Turn) -> list[Effect]:
+    """The same, as an administrator asks from a session of XMPP."""
+    if not user.exists:
+        return [Push(m.session, Done(m.tag, NotFound.code))]
+    kept = [e for e in on_remove(user, RemoveAccount(0), turn) if not isinstance(e, Reply)]
+    return [*kept, Push(m.session, Done(m.tag))]

@@ -28,8 +28,10 @@ from whimbrel.domain.im import (
     PeerSubscription,
     RefsGet,
     Relay,
+    RemoveThis,
     RosterGet,
     RosterSet,
+    SetKey,
     Subscription,
     Unbind,
 )
@@ -90,6 +92,7 @@ from whimbrel.logic.devices import (
     on_new_account,
     on_prove,
     on_register,
+    on_set_key,
     on_unlink,
 )
 from whimbrel.logic.documents import (
@@ -113,7 +116,7 @@ from whimbrel.logic.presence import (
 )
 from whimbrel.logic.receipts import on_mark_read, on_receipt, on_receipt_ack, retry_receipt
 from whimbrel.logic.relay import on_peer_bounce, on_peer_relay, on_relay
-from whimbrel.logic.removal import on_remove
+from whimbrel.logic.removal import on_remove, on_remove_this
 from whimbrel.logic.resources import (
     on_available,
     on_bind,
@@ -318,6 +321,8 @@ HANDLERS = {
     Unbind: on_unbind,
     Available: on_available,
     NewAccount: on_new_account,
+    SetKey: on_set_key,
+    RemoveThis: on_remove_this,
     NewKey: on_new_key,
     KeepVerifiers: on_keep_verifiers,
     Close: on_close,

@@ -74,6 +74,7 @@ class Hub:
         )
         self.features = tuple(features)
         self.item_nodes: dict[str, Callable[[XmppSession, Iq], None]] = {}  # XEP-0030 section 4.2
+        self.info_nodes: dict[str, Callable[[XmppSession, Iq], None]] = {}
         self.service_info: dict[str, Callable[[], list[Element]]] = {}  # by further domain
         self.forms: list[Callable[[], list[Element]]] = []  # XEP-0128
         self.iqs = {key: call for each in features for key, call in each.iqs.items()}

@@ -7,6 +7,7 @@ from whimbrel.edge.xmpp.features import (
     archive,
     blocking,
     carbons,
+    commands,
     core,
     disco,
     documents,
@@ -33,6 +34,7 @@ FEATURES: tuple[Feature, ...] = (
     registration.FEATURE,
     services.FEATURE,
     upload.FEATURE,
+    commands.FEATURE,
 )
 
 ALL: tuple[Feature, ...] = (*FEATURES, archive.FEATURE)

@@ -105,6 +105,10 @@ def on_server_info(session: XmppSession, iq: Iq) -> None:
         _service_info(session, iq)
         return
     node = iq.child.get("node")
+    told = session.hub.info_nodes.get(node) if node else None
+    if told is not None:
+        told(session, iq)
+        return
     if node and node != f"{NODE}#{caps_hash(session)}":
         iq.error("item-not-found")
         return

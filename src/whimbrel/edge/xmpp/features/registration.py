@@ -49,7 +49,7 @@ def on_stranger(stream: XmppStream, iq: Element) -> None:
     name, password = query.child_text(ns, "username"), query.child_text(ns, "password")
     try:
         address = parse_address(name or "")
-        prepared = _good(password or "")
+        prepared = good_password(password or "")
     except (BadAddress, SaslFailure, ValueError) as error:
         stream.write_element(stanza_error(iq, "not-acceptable", str(error)))
         return
@@ -68,14 +68,14 @@ def on_stranger(stream: XmppStream, iq: Element) -> None:
             hub.edge.counts["xmpp-registered"] += 1
             stream.write_element(answer_to(iq, "result"))
 
-    message = im.NewAccount(stream.number, 1, address, _blind(kept), kept)
+    message = im.NewAccount(stream.number, 1, address, blind(kept), kept)
     if hub.edge.router.tell(account_number(address), message):
         stream.registering = then
     else:
         stream.write_element(stanza_error(iq, "resource-constraint"))
 
 
-def _good(password: str) -> str:
+def good_password(password: str) -> str:
     """As both sides compute with it. Raises SaslFailure or ValueError."""
     prepared = saslprep(password)
     if not PASSWORD_CHARS_MIN <= len(prepared) <= PASSWORD_CHARS_MAX:
@@ -83,7 +83,7 @@ def _good(password: str) -> str:
     return prepared
 
 
-def _blind(kept: bytes) -> bytes:
+def blind(kept: bytes) -> bytes:
     """No client of the own protocol logs in by a password that a person chose: what is kept of
     those keys is a plain hash, which is safe for 256 random bits only.
     """
@@ -116,7 +116,7 @@ def _change_password(session: XmppSession, iq: Iq) -> None:
         iq.error("not-allowed", "this is the name of another account")
         return
     try:
-        prepared = _good(password)
+        prepared = good_password(password)
     except SaslFailure:
         iq.error("not-acceptable", "a character that has no place in a password")
         return
@@ -124,13 +124,13 @@ def _change_password(session: XmppSession, iq: Iq) -> None:
         iq.error("not-acceptable", str(error))
         return
     kept = session.hub.edge.keep(session.address, prepared)
-    blind = _blind(kept)
+    hashed = blind(kept)
 
     def then(changed: im.KeyChanged) -> None:
         iq.reply()
 
     device, number = session.device, session.number
-    if not session.ask(lambda tag: im.NewKey(device, number, tag, blind, kept), then):
+    if not session.ask(lambda tag: im.NewKey(device, number, tag, hashed, kept), then):
         iq.error("resource-constraint")
 
 
