@@ -30,7 +30,7 @@ from whimbrel.edge.http.keys import same_token
 from whimbrel.edge.http.numbers import parse_number
 from whimbrel.edge.http.signup import device_name
 from whimbrel.edge.transport import network_of
-from whimbrel.node.config import ConfigError, load_config
+from whimbrel.node.config import MAY_BE_ZERO, ConfigError, load_config
 from whimbrel.protocol import examples, wire
 from whimbrel.protocol.body import NESTING_MAX, body_from_json, body_to_json, check_body
 from whimbrel.protocol.frames import FrameDecoder, encode_frame
@@ -288,7 +288,8 @@ def config(data: bytes) -> str:
         assert str(error)
         what = str(error).rpartition(": ")[2]  # not the key: there is no end of new ones
         return "no such key" if "no such key" in what else _VALUES.sub("#", what)[:40]
-    assert all(number > 0 for number in msgspec.structs.astuple(read.limits))
+    numbers = msgspec.structs.asdict(read.limits)
+    assert all(n > 0 or (n == 0 and name in MAY_BE_ZERO) for name, n in numbers.items())
     return "good"
 
 

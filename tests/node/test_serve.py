@@ -79,12 +79,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_the_ready_file_tells_real_ports_and_the_certificate_that_is_shown(server: Server) -> None:
     facts = server.ready
     assert set(facts) == {
-        "native", "native_plain", "https", "http", "domain", "pid", "fingerprint",
+        "native", "native_plain", "https", "http", "xmpp", "xmpp_tls", "xmpp_plain",
+        "domain", "pid", "fingerprint",
     }  # fmt: skip
     assert facts["pid"] == server.pid
     assert facts["domain"] == "localhost"
-    ports = [facts[name] for name in ("native", "native_plain", "https", "http")]
-    assert len(set(ports)) == 4
+    ports = [facts[name] for name in facts if name[:4] in ("nati", "http", "xmpp")]
+    assert len(set(ports)) == 7
     for port in ports:
         socket.create_connection(("127.0.0.1", port), 5).close()
     shown = asyncio.run(fetch_fingerprint("127.0.0.1", facts["native"]))

@@ -212,9 +212,8 @@ def show_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> N
         tell_hidden(user, pair, delivered, turn, effects)
     listeners = xmpp_listeners(user)
     if listeners:
-        effects.append(pair_row(user, pair))
         shown = MarksShown(pair.address, delivered, read)
-        effects += [Push(session, shown) for session in listeners]
+        effects += [pair_row(user, pair), *(Push(session, shown) for session in listeners)]
         return
     if pair.receipt_q > floor_of(user):
         effects.append(InboxGone(user.number, pair.receipt_q))

@@ -6,6 +6,8 @@ every device. A confirm of any resource also counts for OFFLINE; a new one begin
 stands; what a resource that goes has not confirmed still waits there. decisions/0013.
 """
 
+from hmac import compare_digest
+
 from whimbrel.domain.answers import Gone, Rejected, Removed
 from whimbrel.domain.effects import Effect, Push, Reply
 from whimbrel.domain.errors import CONFLICT, Busy, NotAuthorized, Replaced
@@ -248,7 +250,7 @@ def on_new_key(user: User, m: NewKey, turn: Turn) -> list[Effect]:
 
 def on_keep_verifiers(user: User, m: KeepVerifiers, turn: Turn) -> list[Effect]:
     via = user.devices.get(m.via)
-    if via is None or via.scram or via.key_hash != m.key_hash:
+    if via is None or via.scram or not compare_digest(via.key_hash, m.key_hash):
         return []
     via.scram = m.scram
     return [DeviceKey(user.number, via.number, via.key_hash, via.scram)]

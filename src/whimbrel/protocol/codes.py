@@ -68,6 +68,7 @@ CODES: dict[str, Code] = {
     "bad-address": Code("not an address", "check what was typed"),
     "not-found": Code("there is no such thing (a device, an account)", "check the request"),
     "exists": Code("the name is taken", "choose another one"),
+    "conflict": Code("another session took this one's place (XMPP)", "nothing: it is gone"),
     "bad-number": Code("not a telephone number that can get a PIN (HTTP)", "check the number"),
     "pin-wrong": Code("wrong, expired or used PIN (HTTP)", "ask for a new one"),
     "sms-failed": Code("the text message could not be sent (HTTP)", "try again later"),

@@ -5,7 +5,7 @@ from whimbrel.edge.xmpp.session import XmppSession
 from whimbrel.protocol.xmpp import names
 from whimbrel.protocol.xmpp.element import Element
 
-KEYS = ("type", "host", "port", "transport", "name", "username", "password", "restricted")
+SAID = ("type", "host", "port", "transport", "name", "username", "password", "restricted")
 
 
 def on_services(session: XmppSession, iq: Iq) -> None:
@@ -16,7 +16,7 @@ def on_services(session: XmppSession, iq: Iq) -> None:
     shown = []
     for service in session.hub.settings.services:
         if not wanted or service.get("type") == wanted:
-            about = {key: service[key] for key in KEYS if key in service}
+            about = {name: service[name] for name in SAID if name in service}
             shown.append(Element(names.SERVICES, "service", about))
     about = {"type": wanted} if wanted else {}
     iq.reply(Element(names.SERVICES, "services", about, *shown))
