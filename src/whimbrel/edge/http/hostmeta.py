@@ -4,6 +4,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from whimbrel.edge.http.inside import Inside
+from whimbrel.edge.http.shapes import HostLink, HostMeta
 from whimbrel.protocol.xmpp.element import Element, write
 
 XRD = "http://docs.oasis-open.org/ns/xri/xrd-1.0"
@@ -20,6 +21,6 @@ async def on_host_meta(inside: Inside, request: web.Request, body: None) -> web.
 
 
 async def on_host_meta_json(inside: Inside, request: web.Request, body: None) -> web.Response:
-    links = [{"rel": rel, "href": href} for rel, href in inside.xmpp_places().items()]
-    data = msgspec.json.encode({"links": links})
+    links = [HostLink(rel, href) for rel, href in inside.xmpp_places().items()]
+    data = msgspec.json.encode(HostMeta(links))
     return web.Response(body=data, content_type="application/json", headers=ANYWHERE)

@@ -17,6 +17,7 @@ from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.shapes import (
     Deleted,
     Health,
+    HostMeta,
     LiveMessage,
     MediaConfirmed,
     MediaDone,
@@ -151,8 +152,7 @@ ROUTES: tuple[Route, ...] = (
         method="GET",
         path="/.well-known/host-meta.json",
         handle=hostmeta.on_host_meta_json,
-        gives=None,
-        answer="application/json",
+        gives=HostMeta,
         summary="The same as JSON",
         tags=("messages",),
     ),

@@ -81,6 +81,19 @@ class SignedUp(Shape, frozen=True):
     fingerprint: str
 
 
+class HostLink(Shape, frozen=True):
+    """A way to connect (XEP-0156): what it is, and where."""
+
+    rel: str
+    href: str
+
+
+class HostMeta(Shape, frozen=True):
+    """Where XMPP clients connect."""
+
+    links: list[HostLink]
+
+
 class Health(Shape, frozen=True):
     status: str
 
