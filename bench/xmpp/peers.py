@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -93,7 +94,7 @@ class Whimbrel:
             shutil.rmtree(self._server.folder, ignore_errors=True)
 
 
-class _Foreign:
+class _Foreign(ABC):
     registers = True
     name = ""
     program = ""
@@ -109,11 +110,11 @@ class _Foreign:
         self.pem.write_text(key.read_text() + certificate.read_text())
         self.configure()
 
-    def configure(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def configure(self) -> None: ...
 
-    def command(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def command(self) -> list[str]: ...
 
     def start(self) -> None:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

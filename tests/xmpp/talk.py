@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 import ssl
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any
 from xml.etree import ElementTree
@@ -38,28 +39,30 @@ class Ended(Exception):
     """The server has closed the connection."""
 
 
-class Wire:
+class Wire(ABC):
     """Bytes or frames to elements. `next()` raises Ended."""
 
-    async def send(self, text: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def send(self, text: str) -> None: ...
 
-    async def next(self) -> Element:
-        raise NotImplementedError
+    @abstractmethod
+    async def next(self) -> Element: ...
 
+    @abstractmethod
     async def open(self, domain: str) -> Element:
         """The stream's header out; its features come back."""
-        raise NotImplementedError
+        ...
 
-    async def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def close(self) -> None: ...
 
-    def abort(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def abort(self) -> None: ...
 
+    @abstractmethod
     async def hang_up(self) -> None:
         """End the connection in good order."""
-        raise NotImplementedError
+        ...
 
 
 class Tcp(Wire):

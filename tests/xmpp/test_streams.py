@@ -3,6 +3,8 @@ that fail; and nobody else is harmed."""
 
 import asyncio
 import base64
+import hashlib
+import hmac
 from pathlib import Path
 
 import pytest
@@ -258,3 +260,31 @@ async def test_a_new_secret_of_the_server_keeps_the_keys_good(tmp_path: Path) ->
     async with house(tmp_path / "data") as home:
         home.keys["alice"] = key
         assert await (await home.unbound("alice")).bind("x") == "alice@localhost/x"
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_login_may_be_bound_to_the_connection(home: House, same: bool) -> None:
+    """SCRAM-SHA-256-PLUS with tls-server-end-point: another certificate's hash opens nothing."""
+    key = await home.account("alice")
+    stranger = await home.stranger()
+    assert isinstance(stranger.wire, Tcp)
+    certificate = stranger.wire.writer.get_extra_info("ssl_object").getpeercert(True)
+    bound = hashlib.sha256(certificate if same else certificate + b"x").digest()
+    header, bare = "p=tls-server-end-point,,", "n=alice,r=abc"
+    await stranger.say(
+        f"<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256-PLUS'>{b64(header + bare)}</auth>"
+    )
+    first = base64.b64decode((await stranger.next()).text or "").decode()
+    said = dict(part.split("=", 1) for part in first.split(","))
+    salt, rounds = base64.b64decode(said["s"]), int(said["i"])
+    client_key = hmac.digest(
+        hashlib.pbkdf2_hmac("sha256", key.encode(), salt, rounds), b"Client Key", "sha256"
+    )
+    last = f"c={base64.b64encode(header.encode() + bound).decode()},r={said['r']}"
+    signed = f"{bare},{first},{last}".encode()
+    signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    final = b64(f"{last},p={base64.b64encode(proof).decode()}")
+    await stranger.say(f"<response xmlns='{SASL}'>{final}</response>")
+    answer = await stranger.next()
+    assert answer.tag == f"{{{SASL}}}{'success' if same else 'failure'}"

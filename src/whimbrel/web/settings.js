@@ -40,7 +40,7 @@ export function showSettings(engine, notice, left) {
       engine.addEventListener("linked", (event) => made(/** @type {CustomEvent} */ (event).detail), { once: true });
     } }, "Make a key");
     dialog.replaceChildren(h("h2", {}, "Connect another app"),
-      h("p", {}, "Any XMPP app can use this account beside this browser: Conversations, Gajim, Dino, Monal and others. It gets a key of its own, and from then on both show every message."),
+      h("p", {}, "An XMPP app can use this account beside this browser. It gets a key of its own, and from then on both show every message."),
       h("div", { class: "buttons" }, h("button", { class: "plain", onclick: () => dialog.close() }, "Cancel"), make));
     make.focus();
   };

@@ -12,7 +12,8 @@ from whimbrel.edge.xmpp.features import ALL
 
 INTRODUCTION = """# XMPP
 
-Any XMPP client works with Whimbrel, on the same accounts as our own clients and under the same laws.
+XMPP clients use Whimbrel with the same accounts as our own clients and under the same laws; which ones
+were tried stands below.
 This page is made from the code (`make docs`): every feature is one file in `edge/xmpp/features/` that
 declares what it speaks.
 

@@ -105,7 +105,11 @@ def on_done(session: XmppSession, done: a.BlockDone) -> None:
 
 FEATURE = Feature(
     name="blocking",
-    specs=(Spec("XEP-0191", "Blocking Command", "1.3", note="accounts, not resources or domains"),),
+    specs=(
+        Spec(
+            "XEP-0191", "Blocking Command", "1.3", "partial", "accounts, not resources or domains"
+        ),
+    ),
     server=(names.BLOCKING,),
     account=(names.BLOCKING,),
     iqs={

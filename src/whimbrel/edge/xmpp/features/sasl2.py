@@ -160,7 +160,13 @@ FEATURE = Feature(
     specs=(
         Spec("XEP-0386", "Bind 2", "1.1.0"),
         Spec("XEP-0388", "Extensible SASL Profile", "1.0.2"),
-        Spec("XEP-0484", "Fast Authentication Streamlining Tokens", "0.2.0"),
+        Spec(
+            "XEP-0484",
+            "Fast Authentication Streamlining Tokens",
+            "0.2.0",
+            "partial",
+            "a token dies with its key, not by itself; count is not used",
+        ),
     ),
     early={names.SASL2: on_element},
     offers=offers,
