@@ -17,6 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, XMLPullParser
 
+import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -25,7 +26,9 @@ STREAM = "http://etherx.jabber.org/streams"
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 SM = "urn:xmpp:sm:3"
 PATIENCE_S = 20.0
-TRANSPORTS = ("tcp", "tls", "websocket")
+TRANSPORTS = ("tcp", "tls", "websocket", "bosh")
+HTTP_BIND = "http://jabber.org/protocol/httpbind"
+XBOSH = "urn:xmpp:xbosh"
 
 
 def tls_context() -> ssl.SSLContext:
@@ -172,8 +175,114 @@ class Socket(Wire):
         await self.connection.close()
 
 
+class Bosh(Wire):
+    """XEP-0124: one request waits, a second one speaks."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = aiohttp.ClientSession()
+        self.rid = secrets.randbelow(1 << 40) + 1
+        self.sid = ""
+        self.header: dict[str, str] = {}
+        self.tag: dict[str, str] = {}  # of the last answer
+        self.over = False
+        self._domain = ""
+        self._waiting: list[str] = []
+        self._found: list[Element] = []
+        self._news = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def post(self, inside: str, **more: str) -> Element:
+        """One request with the next number; the answer's <body/>."""
+        self.rid += 1
+        return await self.repeat(self.rid, inside, **more)
+
+    async def repeat(self, rid: int, inside: str, **more: str) -> Element:
+        about = {"rid": str(rid), **({"sid": self.sid} if self.sid else {}), **more}
+        shown = " ".join(f"{name.replace('__', ':')}='{value}'" for name, value in about.items())
+        text = f"<body xmlns='{HTTP_BIND}' xmlns:xmpp='{XBOSH}' {shown}>{inside}</body>"
+        headers = {"Content-Type": "text/xml; charset=utf-8"}
+        async with self.http.post(self.url, data=text.encode(), headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            return ElementTree.fromstring(await answer.text())
+
+    async def open(self, domain: str) -> Element:
+        self._domain = domain
+        if not self.sid:
+            about = {"to": domain, "wait": "10", "hold": "1", "ver": "1.6", "xmpp__version": "1.0"}
+            answer = await self.post("", **about)
+            self._heard(answer)
+            self.header = dict(answer.attrib)
+            self.sid = self.header.get("sid", "")
+        else:
+            self._speak("", xmpp__restart="true", to=domain)
+        return await self.next()
+
+    async def send(self, text: str) -> None:
+        for stanza in ("<message", "<iq", "<presence"):
+            if text.startswith(stanza) and "xmlns='jabber:client'" not in text:
+                text = f"{stanza} xmlns='{CLIENT}'" + text[len(stanza) :]
+        self._waiting.append(text)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.sid and not self.over and (len(self._tasks) < (2 if self._waiting else 1)):
+            inside, self._waiting = "".join(self._waiting), []
+            self._speak(inside)
+
+    def _speak(self, inside: str, **more: str) -> None:
+        task = asyncio.ensure_future(self._exchange(inside, more))
+        self._tasks.add(task)
+
+    async def _exchange(self, inside: str, more: dict[str, str]) -> None:
+        try:
+            self._heard(await self.post(inside, **more))
+        except (aiohttp.ClientError, AssertionError, RuntimeError):
+            self.over = True
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.discard(task)
+            self._news.set()
+        self._go_on()
+
+    def _heard(self, answer: Element) -> None:
+        self.tag = dict(answer.attrib)
+        self._found += list(answer)
+        if answer.get("type") == "terminate":
+            self._found.append(Element("closed"))
+            self.over = True
+
+    async def next(self) -> Element:
+        async with asyncio.timeout(PATIENCE_S):
+            while not self._found:
+                if self.over:
+                    raise Ended
+                self._go_on()
+                self._news.clear()
+                await self._news.wait()
+        return self._found.pop(0)
+
+    async def close(self) -> None:
+        self.over = True
+        self._heard(await self.post("", type="terminate"))
+
+    def abort(self) -> None:
+        self.over = True
+        for task in self._tasks:
+            task.cancel()
+        if not self.http.closed and self.http.connector is not None:
+            self.http.connector._close()
+        self.http.detach()
+
+    async def hang_up(self) -> None:
+        await self.http.close()
+
+
 async def connected(ports: dict[str, Any], transport: str) -> Wire:
     """A connection in which nothing was said yet (for TCP, TLS was not begun)."""
+    if transport == "bosh":
+        return Bosh(f"http://127.0.0.1:{ports['http']}/http-bind")
     if transport == "websocket":
         url = f"ws://127.0.0.1:{ports['http']}/xmpp-websocket"
         return Socket(await connect(url, subprotocols=[Subprotocol("xmpp")], compression=None))

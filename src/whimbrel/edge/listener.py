@@ -185,13 +185,13 @@ class Listener:
             self._silent.pop(oldest.number, None)
         return True
 
-    def admit_other(self, connection: Connection, address: str, make: Make) -> Admitted:
-        """The same for a connection that was HTTP. Raises ShuttingDown or TooManyConnections."""
+    def admit_other(self, address: str, make: Callable[[], Admitted]) -> Admitted:
+        """The same for what comes through HTTP. Raises ShuttingDown or TooManyConnections."""
         if self._closing:
             raise ShuttingDown(retry_after_s=1)
         if not self._has_room(address):
             raise TooManyConnections(retry_after_s=1)
-        session = make(connection)
+        session = make()
         self._begin(session, address)
         return session
 

@@ -22,6 +22,7 @@ from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
 from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.listener import Listener
 from whimbrel.edge.transport import Connection
+from whimbrel.edge.xmpp.bosh import Bosh
 from whimbrel.edge.xmpp.features import features_for
 from whimbrel.edge.xmpp.hub import Hub
 from whimbrel.edge.xmpp.stream import XmppStream
@@ -160,6 +161,7 @@ class Node:
             media=self.media,
             keep=self.keep,
             xmpp_sockets=self._admit_xmpp_socket,
+            bosh=self.bosh,
             xmpp_places=self._xmpp_places,
         )
         app = make_app(parts)
@@ -201,7 +203,7 @@ class Node:
     def _admit_xmpp_socket(self, connection: Connection, address: str) -> XmppSocket:
         """Plain HTTP is only on this machine's own port, or behind a proxy that speaks TLS."""
         socket = self.listener.admit_other(
-            connection, address, lambda c: XmppSocket(self.hub, c, connection.is_tls)
+            address, lambda: XmppSocket(self.hub, connection, connection.is_tls)
         )
         assert isinstance(socket, XmppSocket)
         return socket
@@ -210,7 +212,10 @@ class Node:
         """XEP-0156: by relation."""
         base = self._media_base()
         socket = f"ws{base.removeprefix('http')}/xmpp-websocket"
-        return {"urn:xmpp:alt-connections:websocket": socket}
+        return {
+            "urn:xmpp:alt-connections:websocket": socket,
+            "urn:xmpp:alt-connections:xbosh": f"{base}/http-bind",
+        }
 
     def _open_media(self) -> MediaService | None:
         media = self.config.media
@@ -228,6 +233,7 @@ class Node:
             self.media,
             self._media_base,
         )
+        self.bosh = Bosh(hub, self.listener.admit_other)
         self.listener.sweeps.append(hub.sweep)
         return hub
 
@@ -291,6 +297,7 @@ class Node:
     async def stop(self) -> None:
         """Drain: no new connections, finish what was taken, commit it, say goodbye."""
         self.listener.stop_accepting()
+        self.bosh.shut_down()
         await self.http.stop()
         if self.tidy is not None:
             await self.tidy.close()

@@ -45,14 +45,21 @@ async def test_xmpp_client_for_node_chats(place: Place) -> None:
                 process.kill()
 
 
-async def converse(page: Page, place: Place, site: int, who: tuple[str, str]) -> None:
+async def converse(
+    page: Page, place: Place, site: int, who: tuple[str, str], how: str = "websocket"
+) -> None:
+    plain = f"127.0.0.1:{place.http_port}"
+    where = {
+        "websocket": {"websocket_url": f"ws://{plain}/xmpp-websocket"},
+        "bosh": {"bosh_service_url": f"http://{plain}/http-bind"},
+    }
     settings: dict[str, Any] = {
         "view_mode": "fullscreen",
         "authentication": "login",
         "auto_login": True,
         "jid": f"{who[0]}@localhost/converse",
         "password": who[1],
-        "websocket_url": f"ws://127.0.0.1:{place.http_port}/xmpp-websocket",
+        **where[how],
         "discover_connection_methods": False,
         "whitelisted_plugins": ["here"],
         "loglevel": "warn",
@@ -63,7 +70,8 @@ async def converse(page: Page, place: Place, site: int, who: tuple[str, str]) ->
 
 
 @needs_modules
-async def test_converse_js_chats_over_websocket(place: Place, elsewhere: int) -> None:
+@pytest.mark.parametrize("how", ["websocket", "bosh"])
+async def test_converse_js_chats(place: Place, elsewhere: int, how: str) -> None:
     alice, bob = place.account("alice"), place.account("bob")
     path = chromium.where()
     if path is None:
@@ -71,7 +79,7 @@ async def test_converse_js_chats_over_websocket(place: Place, elsewhere: int) ->
     async with client(place, bob) as b, async_playwright() as playwright:
         browser = await chromium.launch(playwright, path)
         page = await browser.new_page()
-        await converse(page, place, elsewhere, alice)
+        await converse(page, place, elsewhere, alice, how)
         await page.wait_for_function("window.here?.api?.connection?.connected?.()", timeout=60_000)
         await page.evaluate(f"window.here.api.chats.open('{bob[0]}@localhost')")
         box = page.locator("textarea.chat-textarea")

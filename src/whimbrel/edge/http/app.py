@@ -17,7 +17,7 @@ from whimbrel.domain.media import Media
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http import dispatch, server
-from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside, Sockets
+from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside, Requests, Sockets
 from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
 
 LIMITS = web.AppKey("limits", HttpLimits)
@@ -44,6 +44,7 @@ class HttpParts:
     limits: HttpLimits = field(default_factory=HttpLimits)
     sockets: Sockets | None = None  # None: no WebSockets
     xmpp_sockets: Sockets | None = None
+    bosh: Requests | None = None
     xmpp_places: Callable[[], dict[str, str]] = dict
     origins: frozenset[str] = frozenset()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -65,6 +66,7 @@ def make_app(parts: HttpParts) -> web.Application:
         default_region=parts.default_region,
         sockets=parts.sockets,
         xmpp_sockets=parts.xmpp_sockets,
+        bosh=parts.bosh,
         xmpp_places=parts.xmpp_places,
         origins=parts.origins,
         trusted_proxies=parts.trusted_proxies,

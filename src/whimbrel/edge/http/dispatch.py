@@ -42,6 +42,7 @@ OFTEN = frozenset(route.path for route in ROUTES if route.often)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SOCKET = "/v1/socket"  # counted by the listener of sessions; a refusal costs its connection
+BOSH = "/http-bind"  # the same, and what its stream may read in a second
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -130,7 +131,7 @@ def _front(inside: Inside, bucket_of: Callable[[web.Request], Buckets]) -> Middl
 
 
 def _is_socket(request: web.Request) -> bool:
-    return request.path == SOCKET and request.method == hdrs.METH_GET
+    return (request.path, request.method) in ((SOCKET, hdrs.METH_GET), (BOSH, hdrs.METH_POST))
 
 
 def _take(inside: Inside, buckets: Buckets, request: web.Request) -> None:

@@ -64,6 +64,16 @@ class Sockets(Protocol):
     def __call__(self, connection: Connection, address: str) -> Application: ...
 
 
+class Requests(Protocol):
+    """XMPP in the bodies of requests. Raises BadMessage, TooManyConnections, ShuttingDown, Busy."""
+
+    @property
+    def bytes_max(self) -> int:
+        """Of one body."""
+
+    def answer(self, data: bytes, address: str) -> Awaitable[bytes]: ...
+
+
 @runtime_checkable
 class ShowsPins(Protocol):
     """A sender that the operator chose to see PINs: (seconds since 1970, number, PIN)."""
@@ -92,5 +102,6 @@ class Inside:
     origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket, besides our own
     sockets: Sockets | None = None  # None: there are no WebSockets
     xmpp_sockets: Sockets | None = None
+    bosh: Requests | None = None
     xmpp_places: Callable[[], dict[str, str]] = dict  # XEP-0156: by relation
     __repr__ = discreet

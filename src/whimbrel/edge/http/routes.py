@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from whimbrel.edge.http import admin, health, hostmeta, media, pages, signup, socket
+from whimbrel.edge.http import admin, bosh, health, hostmeta, media, pages, signup, socket
 from whimbrel.edge.http import web as browser
 from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.shapes import (
@@ -137,6 +137,38 @@ ROUTES: tuple[Route, ...] = (
             "shutting-down",
         ),
         summary="Open a WebSocket with the subprotocol xmpp (RFC 7395)",
+        tags=("messages",),
+    ),
+    Route(
+        method="POST",
+        path="/http-bind",
+        handle=bosh.on_bosh,
+        gives=None,
+        answer="text/xml",
+        sends=True,
+        errors=(
+            "wrong-origin",
+            "bad-message",
+            "wrong-content-type",
+            "body-too-big",
+            "idle-timeout",
+            "not-found",
+            "busy",
+            "too-many-connections",
+            "shutting-down",
+        ),
+        summary="Say something in an XMPP session over HTTP, and hear what there is (XEP-0206)",
+        tags=("messages",),
+    ),
+    Route(
+        method="OPTIONS",
+        path="/http-bind",
+        handle=bosh.on_bosh_asked,
+        gives=None,
+        answer="",
+        status=204,
+        errors=("wrong-origin",),
+        summary="What a page of another site may do here (CORS)",
         tags=("messages",),
     ),
     Route(

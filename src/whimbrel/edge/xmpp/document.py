@@ -24,6 +24,7 @@ declares what it speaks.
 | TCP with STARTTLS | port 5222 (`listen.xmpp`) | nothing is said before TLS |
 | TLS from the first byte | port 5223 (`listen.xmpp_tls`) | XEP-0368 |
 | WebSocket | `wss://HOST:8443/xmpp-websocket` | found by `/.well-known/host-meta` (XEP-0156) |
+| HTTP requests (BOSH) | `https://HOST:8443/http-bind` | found there, too |
 
 The JID is the address and the server's domain (`+4915112345678@chat.example.org`,
 `alice@chat.example.org`); the password is the key that sign-up gave. In the browser client, or with
@@ -56,7 +57,7 @@ Each is driven by `make test` (tests/xmpp/clients) against a real server, with t
 | mcabber 1.1.2 | yes (STARTTLS) | yes | yes | not tried | no (not spoken) | no (not spoken) | no (not spoken) |
 | go-sendxmpp 0.5.7 | yes (STARTTLS, TLS) | yes | yes | yes | no (not spoken) | no (not spoken) | yes |
 | @xmpp/client 0.14.0 | yes (TLS, SASL2) | yes | yes | not tried | not tried | no (not spoken) | no (not spoken) |
-| Converse.js 14.0.0 | yes (WebSocket) | yes | yes | not tried | not tried | asks for it | finds it |
+| Converse.js 14.0.0 | yes (WebSocket, BOSH) | yes | yes | not tried | not tried | asks for it | finds it |
 
 Not tried: Conversations, Gajim, Dino, Monal (no phone and no desktop here); nbxmpp (its dependencies
 have no packages here), aioxmpp (wants an older `multidict` than the server uses).
@@ -69,7 +70,7 @@ SUITES = """
 |---|---|---|---|
 | Core, server | core | RFC 6120, RFC 7590, XEP-0030, XEP-0115 | done |
 | Core, server | advanced | XEP-0163 (PEP) | with PEP, its own issue |
-| Web, server | core | RFC 7395, XEP-0206 (BOSH), XEP-0156 | WebSocket and host-meta done; BOSH not begun |
+| Web, server | core | RFC 7395, XEP-0206 (BOSH), XEP-0156 | done |
 | IM, server | core | RFC 6121, XEP-0245, XEP-0054 | done |
 | IM, server | core | XEP-0280 (carbons), XEP-0191 (blocking), XEP-0313 (archive), XEP-0363 (upload) | done |
 | IM, server | advanced | XEP-0398 (avatars), XEP-0163 | with PEP, its own issue |
@@ -85,7 +86,6 @@ MISSING = """
 
 | document | why |
 |---|---|
-| XEP-0124, XEP-0206 (BOSH) | browsers speak WebSocket; next in line |
 | XEP-0114 (components) | next in line |
 | XEP-0357 (push) | with push notifications, their own issue |
 | XEP-0163 (PEP), 0084, 0398, 0384's key bundles, 0402 | with PEP, its own issue |

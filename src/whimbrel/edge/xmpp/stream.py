@@ -15,7 +15,7 @@ import structlog
 from whimbrel.domain import im
 from whimbrel.domain.discreet import stack_of
 from whimbrel.domain.errors import Refused, SlowReader, TooManyConnections
-from whimbrel.edge.transport import Connection
+from whimbrel.edge.xmpp.link import StreamLink
 from whimbrel.edge.xmpp.login import BINDINGS, Login
 from whimbrel.edge.xmpp.session import XmppSession
 from whimbrel.protocol.sasl.failures import SaslFailure, decoded, encoded
@@ -73,7 +73,7 @@ class XmppStream:
         "waits_for_bind",
     )
 
-    def __init__(self, hub: Hub, link: Connection, context: ssl.SSLContext | None) -> None:
+    def __init__(self, hub: Hub, link: StreamLink, context: ssl.SSLContext | None) -> None:
         edge = hub.edge
         self.hub = hub
         self.link = link
@@ -104,7 +104,7 @@ class XmppStream:
 
     # ---- the connection's application -----------------------------------------------------
 
-    def connected(self, connection: Connection) -> XmppStream:
+    def connected(self, connection: object) -> XmppStream:
         return self
 
     def opened(self) -> None:

@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from whimbrel.edge.transport import Connection
-from whimbrel.edge.xmpp.stream import XmppStream
+from whimbrel.edge.xmpp.framed import FramedStream
 from whimbrel.protocol.websocket import NORMAL, WebSocketDecoder, close_frame, text_frame
 from whimbrel.protocol.xmpp import names
 from whimbrel.protocol.xmpp.element import Element, write
@@ -17,12 +17,9 @@ if TYPE_CHECKING:
     from whimbrel.edge.xmpp.hub import Hub
 
 SUBPROTOCOL = "xmpp"
-_STANZAS = (b"<message", b"<iq", b"<presence")
-_STREAM = f" xmlns:stream='{names.STREAMS}'".encode()
-_CLIENT = f" xmlns='{names.CLIENT}'".encode()
 
 
-class XmppSocket(XmppStream):
+class XmppSocket(FramedStream):
     """`address`: what limits count by."""
 
     __slots__ = ("_decoder", "_limits", "_said_goodbye")
@@ -68,11 +65,6 @@ class XmppSocket(XmppStream):
     def raise_limits(self, limits: XmlLimits) -> None:
         self.new_reader(limits)
 
-    @property
-    def prefixes(self) -> dict[str, str]:
-        """Every frame declares its own."""
-        return {}
-
     # ---- bytes out -----------------------------------------------------------------------
 
     def say_header(self) -> None:
@@ -86,22 +78,6 @@ class XmppSocket(XmppStream):
 
     def write(self, data: bytes) -> None:
         self.link.write(text_frame(data))
-
-    def write_element(self, element: Element) -> None:
-        if element.ns == names.STREAMS:
-            inside = Element("", f"stream:{element.name}", element.attributes, *element.nodes)
-            raw = write(inside, "")
-            at = 8 + len(element.name)
-            self.write(raw[:at] + _STREAM + raw[at:])
-        else:
-            self.write(write(element, ""))
-
-    def write_stanza(self, data: bytes) -> None:
-        for start in _STANZAS:
-            if data.startswith(start):
-                data = start + _CLIENT + data[len(start) :]
-                break
-        self.write(data)
 
     def say_goodbye(self) -> None:
         """Section 3.6: <close/>, then the WebSocket's own close."""

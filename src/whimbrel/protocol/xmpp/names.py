@@ -4,6 +4,7 @@ CLIENT = "jabber:client"
 STREAMS = "http://etherx.jabber.org/streams"
 STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
 STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+HTTP_BIND = "http://jabber.org/protocol/httpbind"  # XEP-0124
 FRAMING = "urn:ietf:params:xml:ns:xmpp-framing"  # RFC 7395
 TLS = "urn:ietf:params:xml:ns:xmpp-tls"
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"

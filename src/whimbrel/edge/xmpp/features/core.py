@@ -29,9 +29,13 @@ FEATURE = Feature(
     specs=(
         Spec("RFC 5802", "SCRAM", note="SHA-1, with channel binding"),
         Spec("RFC 6120", "XMPP Core", note="client to server; no server to server"),
+        Spec("RFC 7395", "XMPP Subprotocol for WebSocket"),
         Spec("RFC 7590", "Use of TLS in XMPP"),
         Spec("RFC 7622", "XMPP Address Format"),
         Spec("RFC 7677", "SCRAM-SHA-256", note="and SHA-512"),
+        Spec("XEP-0124", "Bidirectional-streams Over Synchronous HTTP (BOSH)", "1.11.2"),
+        Spec("XEP-0156", "Discovering Alternative XMPP Connection Methods", "1.4.0", note="HTTP"),
+        Spec("XEP-0206", "XMPP Over BOSH", "1.4"),
         Spec("XEP-0170", "Recommended Order of Stream Feature Negotiation", "1.0"),
         Spec("XEP-0178", "Best Practices for Use of SASL EXTERNAL", "1.2", "planned"),
         Spec("XEP-0368", "SRV records for XMPP over TLS", "1.1.0", note="direct TLS"),
