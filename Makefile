@@ -34,6 +34,11 @@ $(VENV)/.web: $(VENV)/.dev Makefile
 			echo "installing $$want for the tests (once) ..."; \
 			apt-get update -qq && apt-get install -qq -y --no-install-recommends $$want >/dev/null; } || true; \
 	done
+	@for want in nbxmpp aioxmpp; do \
+		/usr/bin/python3 -c "import $$want" 2>/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+			echo "installing python3-$$want for the tests (once) ..."; \
+			apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-$$want >/dev/null; } || true; \
+	done
 	@command -v npm >/dev/null && npm install --prefix $(VENV)/web --no-save --no-package-lock \
 		--silent --no-fund --no-audit --ignore-scripts $(AXE) $(TSC) $(XMPPJS) $(CONVERSE) || true
 	@touch $@
