@@ -281,3 +281,33 @@ def test_what_is_no_frame_is_refused_by_name(data: bytes, condition: str) -> Non
 def test_any_frame_is_one_event_or_one_refusal(data: bytes) -> None:
     with suppress(StreamError):
         assert isinstance(read_frame(data, LIMITS), Opened | Stanza | Closed)
+
+
+@pytest.mark.parametrize("step", [1, 7, 1_000])
+def test_a_parser_that_is_put_away_between_stanzas_changes_nothing(step: int) -> None:
+    header = (
+        b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:x='urn:x'"
+        b" xmlns:stream='http://etherx.jabber.org/streams' to='a>b' version='1.0'>"
+    )
+    stanzas = b"".join(
+        b"<message id='%d'><x:y/><body>%d</body></message> \n<presence/>" % (n, n)
+        for n in range(20)
+    )
+    data = header + stanzas + b"</stream:stream>"
+    reader, told_of = StreamReader(LIMITS), []
+    for at in range(0, len(data), step):
+        told_of += [told(event) for event in reader.feed(data[at : at + step])]
+        reader.rest()
+    assert told_of == read(data)
+    assert reader.prefixes["x"] == "urn:x"
+
+
+def test_a_fault_after_a_rest_has_the_same_name() -> None:
+    header = b"<stream:stream xmlns='jabber:client' xmlns:stream='%s'>" % STREAMS.encode()
+    for inside, condition in ((b"<!-- -->", "restricted-xml"), (b"x", "bad-format")):
+        reader = StreamReader(LIMITS)
+        reader.feed(header)
+        reader.rest()
+        with pytest.raises(StreamError) as raised:
+            reader.feed(inside)
+        assert raised.value.condition == condition

@@ -53,10 +53,24 @@ def on_message(_: Any, stanza: Any, properties: Any) -> None:
         loop.quit()
 
 
+def on_disconnected(*_: Any) -> None:
+    say("disconnected")
+    client.connect()
+
+
+def on_failed(*_: Any) -> None:
+    say("failed")
+    loop.quit()
+
+
+def on_resumed(*_: Any) -> None:
+    say("resumed")
+
+
 client.subscribe("connected", on_connected)
-client.subscribe("resume-successful", lambda *_: say("resumed"))
-client.subscribe("disconnected", lambda *_: (say("disconnected"), client.connect()))
-client.subscribe("connection-failed", lambda *_: (say("failed"), loop.quit()))
+client.subscribe("disconnected", on_disconnected)
+client.subscribe("resume-successful", on_resumed)
+client.subscribe("connection-failed", on_failed)
 client.register_handler(StanzaHandler(name="message", callback=on_message, priority=50))
 client.connect()
 GLib.timeout_add_seconds(60, loop.quit)

@@ -35,7 +35,8 @@ log = structlog.get_logger("whimbrel.edge")
 
 LOGINS_MAX = 3  # failed ones of one stream
 GOODBYE_S = 5.0
-SKIP_S = 20.0  # silence after which a parser is put away
+REST_S = 2.0  # silence after which a parser is put away
+EARLY_READS = 4  # after a login, after each of which it is, too: many come at once, and go silent
 CLOSE = b"</stream:stream>"
 
 
@@ -52,6 +53,7 @@ class XmppStream:
         "_left",
         "_logins_failed",
         "_paused",
+        "_reads",
         "_requested_s",
         "_sasl2",
         "account",
@@ -85,6 +87,7 @@ class XmppStream:
         self._paused = False
         self._left = False  # the client has ended its stream
         self._logins_failed = 0
+        self._reads = EARLY_READS
         self._end_s = self._requested_s = 0.0
         self.secure = False
         self.session: XmppSession | None = None
@@ -123,6 +126,9 @@ class XmppStream:
             self._fault = error
         self._events.extend(events)
         self.work()
+        if self._reads < EARLY_READS:
+            self._reads += 1
+            self.reader.rest()
 
     def take_event(self, event: Event) -> None:
         """What another framing has read."""
@@ -398,6 +404,7 @@ class XmppStream:
         self.write_element(Element(names.SASL, "success", {}, text))
         self.new_reader(self.hub.xml)
         self._header_sent = False
+        self._reads = 0
 
     def login_failed(self, failure: SaslFailure) -> None:
         ns = names.SASL
@@ -555,6 +562,8 @@ class XmppStream:
                 self.fail(StreamError("connection-timeout"))
             return
         silent_s = now_s - self.heard_s
+        if silent_s > REST_S:
+            self.reader.rest()
         if silent_s > limits.idle_timeout_s:
             edge.counts["refused:idle-timeout"] += 1
             self.fail(StreamError("connection-timeout"))
