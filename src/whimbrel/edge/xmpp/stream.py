@@ -36,7 +36,7 @@ log = structlog.get_logger("whimbrel.edge")
 LOGINS_MAX = 3  # failed ones of one stream
 GOODBYE_S = 5.0
 REST_S = 2.0  # silence after which a parser is put away
-EARLY_READS = 4  # after a login, after each of which it is, too: many come at once, and go silent
+EARLY_READS = 6  # after a login, after each of which it is, too: many come at once, and go silent
 CLOSE = b"</stream:stream>"
 
 
@@ -87,7 +87,7 @@ class XmppStream:
         self._paused = False
         self._left = False  # the client has ended its stream
         self._logins_failed = 0
-        self._reads = EARLY_READS
+        self._reads = 0
         self._end_s = self._requested_s = 0.0
         self.secure = False
         self.session: XmppSession | None = None
