@@ -13,9 +13,10 @@ import structlog
 
 from sim.planting import Mutant, planted
 from tests.laws import at_the_edge, corners, failing, scenes
-from tests.laws.mutants import MUTANTS, RANDOM
+from tests.laws.mutants import CHANCE, CLIENTS, MUTANTS, RANDOM
 from tests.laws.play import LawPlay
 from tests.laws.witness import Broken
+from tests.logic import test_resources as clients
 from tests.logic import test_user_dialogues as dialogues
 from tests.world import World
 
@@ -43,7 +44,7 @@ class Catch:
 
 def play_dialogue(name: str) -> None:
     """A dialogue of tests/logic, with local reads and with remote ones."""
-    dialogue = getattr(dialogues, name)
+    dialogue = getattr(dialogues, name, None) or getattr(clients, name)
     if "world" in inspect.signature(dialogue).parameters:
         for inline in (True, False):
             dialogue(World(inline=inline))
@@ -54,6 +55,8 @@ def play_dialogue(name: str) -> None:
 def play(scene: str, seed: int) -> None:
     if scene == RANDOM:
         LawPlay(seed).play()
+    elif scene == CLIENTS:
+        clients.play_chance(seed)
     elif scene in SCENES:
         SCENES[scene]()
     else:
@@ -68,7 +71,7 @@ def hunt(mutant: Mutant) -> Catch | None:
     """
     other: Catch | None = None
     with planted(mutant):
-        for seed in range(SEEDS_MAX if mutant.scene == RANDOM else 1):
+        for seed in range(SEEDS_MAX if mutant.scene in CHANCE else 1):
             try:
                 play(mutant.scene, seed)
             except AssertionError as error:
@@ -112,7 +115,7 @@ def _cells(mutant: Mutant, catch: Catch) -> str:
     checker = f": {catch.checker}" if catch.law else ""
     if catch.law not in (0, mutant.law):
         checker += f" (law {catch.law})"
-    seeds = str(catch.seeds) if mutant.scene == RANDOM else "-"
+    seeds = str(catch.seeds) if mutant.scene in CHANCE else "-"
     return f"`{mutant.scene}`{checker} | {seeds} | {_brief(catch.message)}"
 
 

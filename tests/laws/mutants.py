@@ -15,6 +15,7 @@ from whimbrel.logic import (
     pairs,
     receipts,
     removal,
+    resources,
     stream,
     submit,
     trimming,
@@ -27,6 +28,8 @@ from whimbrel.storage import memory_rows, memory_wants
 from whimbrel.storage.memory import MemoryStore
 
 RANDOM = "random_worlds"
+CLIENTS = "worlds_of_xmpp_clients"
+CHANCE = (RANDOM, CLIENTS)  # one world a seed
 
 DURABLE = (
     Mutant(
@@ -1022,6 +1025,57 @@ CRASH = (
     ),
 )
 
+XMPP = (
+    Mutant(
+        "confirm-of-a-client-not-kept",
+        2,
+        "what an XMPP client has confirmed waits for the next one all the same",
+        CLIENTS,
+        (Edit(stream._confirm, "offline_of(user) if device.kind == RESOURCE else None", "None"),),
+    ),
+    Mutant(
+        "client-begins-at-the-end",
+        2,
+        "a new XMPP client begins behind what waits for it",
+        CLIENTS,
+        (
+            Edit(
+                resources.on_available,
+                "base.confirmed if base is not None else user.tail",
+                "user.tail",
+            ),
+        ),
+    ),
+    Mutant(
+        "store-for-clients-begins-too-late",
+        2,
+        "what the account's phone has not confirmed is not kept for its first XMPP client",
+        "test_the_first_client_of_another_app_gets_what_waits",
+        (Edit(resources._make_offline, "floor_of(user)", "user.tail"),),
+    ),
+    Mutant(
+        "what-only-a-leaving-client-held-stays",
+        4,
+        "an XMPP client goes, and what only it had not confirmed is never wiped",
+        CLIENTS,
+        (Edit(resources.on_unbind, "wipe_without(user, [device], turn, effects)", "pass"),),
+    ),
+    Mutant(
+        "unavailable-client-holds-on",
+        4,
+        "an XMPP client that takes nothing any more keeps what it had not confirmed from the wipe",
+        "test_a_client_that_goes_unavailable_holds_nothing_up",
+        (Edit(resources._stop, "device.confirmed = NEVER", "pass"),),
+    ),
+    Mutant(
+        "strays-stay",
+        4,
+        "a client that a dead server left behind is never let go",
+        CLIENTS,
+        (Edit(resources.unbind_strays, "if not left:", "if True:"),),
+    ),
+)
+
 SAME = (
     Mutant(
         "back-off-by-chance",
@@ -1041,5 +1095,5 @@ SAME = (
 
 MUTANTS = {
     mutant.name: mutant
-    for mutant in (*DURABLE, *ONCE, *ORDER, *WIPED, *BOUNDED, *OWNER, *CRASH, *SAME)
+    for mutant in (*DURABLE, *ONCE, *ORDER, *WIPED, *BOUNDED, *OWNER, *CRASH, *XMPP, *SAME)
 }

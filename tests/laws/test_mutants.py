@@ -11,14 +11,14 @@ import structlog
 
 from sim.planting import Edit, Mutant, OutOfDate, planted
 from tests.laws.hunt import SCENES, SEEDS_MAX, hunt, is_expected, play, play_dialogue
-from tests.laws.mutants import MUTANTS, RANDOM
+from tests.laws.mutants import CHANCE, MUTANTS, RANDOM
 from tests.laws.play import LawPlay
 from tests.logic import test_user_dialogues as dialogues
 from tests.world import World
 from whimbrel.domain.ids import next_id
 
 DIALOGUES = sorted(
-    {mutant.scene for mutant in MUTANTS.values()} - SCENES.keys() - {RANDOM}  # of tests/logic
+    {mutant.scene for mutant in MUTANTS.values()} - SCENES.keys() - set(CHANCE)  # of tests/logic
 )
 
 

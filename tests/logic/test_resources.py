@@ -316,9 +316,37 @@ class Chance:
         assert world.state("bob").waiting == 0
 
 
-@pytest.mark.parametrize("seed", range(300))
-def test_worlds_of_chance(seed: int) -> None:
+def test_a_client_that_goes_unavailable_holds_nothing_up() -> None:
+    """Nor what it had been shown: another one confirms it, and it is gone."""
+    world = World()
+    alice, bob = world.phone("alice"), world.register("bob")
+    one, two = client(world, bob, "one"), client(world, bob, "two")
+    alice.submit("bob", "x")
+    world.run()
+    one.here(False)
+    world.run()
+    two.confirm(two.last)
+    world.run()
+    assert rows(world, "bob") == 0
+
+
+def play_chance(seed: int) -> None:
     world = Chance(seed)
     for _ in range(150):
         world.step()
     world.check()
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_worlds_of_chance(seed: int) -> None:
+    play_chance(seed)
+
+
+def test_the_first_client_of_another_app_gets_what_waits() -> None:
+    """The phone has not confirmed it, so it is there for the first XMPP client, too."""
+    world = World()
+    alice, bob = world.phone("alice"), world.phone("bob")
+    bob.auto_confirm = False
+    alice.submit("bob", "one")
+    world.run()
+    assert client(world, bob).texts() == ["one"]
