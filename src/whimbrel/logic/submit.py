@@ -27,6 +27,7 @@ from whimbrel.domain.rows import (
     OPEN,
     REFUSED,
     REMOVED,
+    RESOURCE,
     STORED,
     ArchiveRow,
     InboxRow,
@@ -69,6 +70,10 @@ def on_submit(user: User, m: Submit, turn: Turn) -> list[Effect]:
         _refuse(user, device, m, m.refused, turn, refusal)
         return refusal
     pair = pair_of(user, m.peer)
+    if pair.blocked and device.kind == RESOURCE:  # XEP-0191 section 3.5; our own clients know
+        told: list[Effect] = []
+        _refuse(user, device, m, BLOCKED, turn, told)
+        return told
     if user.open_count >= turn.limits.open_per_account_max:
         return [Push(m.session, SubmitRefused(c, Busy.code, 0, 1))]
     effects: list[Effect] = []

@@ -16,6 +16,7 @@ from whimbrel.domain import answers as a
 from whimbrel.domain import im
 from whimbrel.domain import messages as m
 from whimbrel.domain.errors import (
+    BLOCKED,
     BodyTooBig,
     Busy,
     RateLimited,
@@ -42,6 +43,7 @@ _CONDITIONS = {
     BodyTooBig.code: "not-acceptable",
     RateLimited.code: "resource-constraint",
     Busy.code: "resource-constraint",
+    BLOCKED: "not-acceptable",
     "expired": "recipient-unavailable",
     "trimmed": "recipient-unavailable",
     "undeliverable": "service-unavailable",
@@ -166,6 +168,9 @@ class Messages:
         error = Element(
             names.CLIENT, "error", {"type": kind}, Element(names.STANZA_ERRORS, condition)
         )
+        if code == BLOCKED:
+            error.nodes.append(Element(names.BLOCKING_ERRORS, "blocked"))
+            error.attributes["type"] = "cancel"
         if condition == "undefined-condition":
             text = Element(names.STANZA_ERRORS, "text", {}, code)
             error.nodes.append(text)

@@ -107,7 +107,11 @@ FEATURE = Feature(
     name="blocking",
     specs=(
         Spec(
-            "XEP-0191", "Blocking Command", "1.3", "partial", "accounts, not resources or domains"
+            "XEP-0191",
+            "Blocking Command",
+            "1.3",
+            "partial",
+            "accounts only; their senders are not told",
         ),
     ),
     server=(names.BLOCKING,),
