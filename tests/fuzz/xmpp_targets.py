@@ -24,6 +24,7 @@ from whimbrel.protocol.sasl.failures import SaslFailure, decoded, encoded
 from whimbrel.protocol.sasl.plain import read_plain
 from whimbrel.protocol.sasl.scram import Scram, Verifier
 from whimbrel.protocol.xmpp import chat, names
+from whimbrel.protocol.xmpp.bosh import BodyReader
 from whimbrel.protocol.xmpp.element import Element, write
 from whimbrel.protocol.xmpp.errors import StreamError
 from whimbrel.protocol.xmpp.jid import JidMalformed, parse_jid
@@ -61,12 +62,16 @@ WORDS = (
 )  # fmt: skip
 
 
-def _read(data: bytes, edges: list[int]) -> tuple[list[object], StreamReader]:
+def _read(
+    data: bytes, edges: list[int], *, rests: bool = False
+) -> tuple[list[object], StreamReader]:
     reader, seen = StreamReader(LIMITS), list[Event]()
     ending: list[object] = []
     try:
         for start, stop in pairwise([0, *edges, len(data)]):
             seen += reader.feed(data[start:stop])
+            if rests:
+                reader.rest()
     except StreamError as error:
         seen += reader.events
         ending = [error.condition]
@@ -79,6 +84,7 @@ def stream(data: bytes) -> str:
     whole, reader = _read(data, [])
     if len(data) < SPLIT_BYTES:
         assert _read(data, list(range(1, len(data))))[0] == whole
+        assert _read(data, list(range(1, len(data))), rests=True)[0] == whole
     assert _read(data, [len(data) // 3, len(data) // 2])[0] == whole
     for event in whole:
         if isinstance(event, tuple):
@@ -100,6 +106,21 @@ def frame(data: bytes) -> str:
         return type(read_frame(data, LIMITS)).__name__
     except StreamError as error:
         return error.condition
+
+
+def body(data: bytes) -> str:
+    """What stands in it means the same in a stream."""
+    reader = BodyReader(data, LIMITS)
+    try:
+        reader.head()
+        found = reader.stanzas(LIMITS)
+    except StreamError as error:
+        return error.condition
+    for stanza in found:
+        moved, _ = _read(HEADER.replace(b" xmlns:x='urn:x'", b"") + stanza.raw, [])
+        assert isinstance(moved[-1], tuple), moved
+        assert moved[-1][1] == write(stanza.element)
+    return f"{min(len(found), 3)} stanzas"
 
 
 def jid(data: bytes) -> str:
@@ -327,6 +348,18 @@ TARGETS = (
         WORDS,
     ),
     Target("XMPP frame", "one element, or a stream error", frame, STANZAS, WORDS),
+    Target(
+        "XMPP body",
+        "stanzas that mean the same in a stream, or a stream error",
+        body,
+        tuple(
+            b"<body xmlns='http://jabber.org/protocol/httpbind' rid='1' xmlns:x='urn:x'>"
+            + stanza.replace(b" ", b" xmlns='jabber:client' ", 1)
+            + b"</body>"
+            for stanza in (STANZAS[0], STANZAS[1])
+        ),
+        WORDS,
+    ),
     Target(
         "JID",
         "canonical, or malformed",
