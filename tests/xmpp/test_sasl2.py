@@ -47,7 +47,9 @@ async def test_one_round_trip_logs_in_binds_and_turns_on_what_is_wanted(home: Ho
     assert stranger.jid.startswith("alice@localhost/Bird~")
     token = part(success, SM, "enabled").get("id")
     features = await stranger.next()
-    assert features.tag.endswith("}features")
+    offered = {child.tag.rpartition("}")[2] for child in features}
+    assert "csi" in offered
+    assert not offered & {"bind", "session", "sm"}  # some clients would do it again
     await stranger.say("<presence/>")
     await stranger.hear("presence")
     bob = await home.talker("bob", "b")
@@ -123,3 +125,16 @@ async def test_a_token_dies_with_the_key_and_is_of_one_client_only(home: House) 
     await home.account("alice")
     failure = await authenticate(stranger, "HT-SHA-256-NONE", proof(token))
     assert failure.tag == f"{{{SASL2}}}failure"
+
+
+async def test_a_client_that_handles_nothing_is_not_asked_without_end(home: House) -> None:
+    bob = await home.talker("bob", "b")
+    await bob.enable()
+    alice = await home.talker("alice", "a")
+    await alice.say("<message to='bob@localhost' type='chat'><body>x</body></message>")
+    await bob.hear("r")
+    session = next(each for each in home.node.hub.sessions.values() if each.address == "bob")
+    await bob.say("<a xmlns='urn:xmpp:sm:3' h='0'/>")
+    await home.until(lambda: not session.has_asked, "the answer is read")
+    assert session.waiting
+    assert not session.asks_soon

@@ -19,4 +19,5 @@ xmpp.on("online", async (address) => {
   await xmpp.send(xml("presence"));
   await xmpp.send(xml("message", { type: "chat", to: `${peer}@${domain}` }, xml("body", {}, text)));
 });
+xmpp.streamManagement.on("resumed", () => console.log("resumed"));
 xmpp.start().catch((error) => console.log("failed", error.message));

@@ -13,6 +13,8 @@ from playwright.async_api import Page, async_playwright
 
 from tests.web import chromium
 from tests.xmpp.clients.conftest import MODULES, Place
+from tests.xmpp.clients.middle import Middle
+from tests.xmpp.clients.test_libraries import Program
 from tests.xmpp.clients.test_python import client, jid
 
 SCRIPT = Path(__file__).with_name("chat.mjs")
@@ -23,26 +25,36 @@ needs_modules = pytest.mark.skipif(
 
 
 @needs_modules
-async def test_xmpp_client_for_node_chats(place: Place) -> None:
+async def test_xmpp_client_for_node_chats_gets_what_waited_and_resumes(place: Place) -> None:
     alice, bob = place.account("alice"), place.account("bob")
-    async with client(place, bob) as b:
-        env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "MODULES": str(MODULES)}
-        env["NODE_EXTRA_CA_CERTS"] = str(place.certificate)
-        node = shutil.which("node")
-        assert node is not None
-        command = [node, str(SCRIPT), f"xmpps://localhost:{place.tls_port}", "localhost"]
+    node = shutil.which("node")
+    assert node is not None
+    env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "MODULES": str(MODULES)}
+    env["NODE_EXTRA_CA_CERTS"] = str(place.certificate)
+    async with client(place, bob) as b, Middle(place.tls_port) as middle:
+        b.send_message(mto=jid(alice), mbody="while you were away", mtype="chat")
+        command = [node, str(SCRIPT), f"xmpps://localhost:{middle.port}", "localhost"]
         command += [*alice, bob[0], "hello from node"]
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+        program = Program(
+            await asyncio.create_subprocess_exec(
+                *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+            )
         )
         try:
+            await program.line("heard while you were away")
             assert await b.text() == "hello from node"
+            middle.cut()
+            b.send_message(mto=jid(alice), mbody="meanwhile", mtype="chat")
+            await program.line("heard meanwhile")
+            await program.line("resumed")
             b.send_message(mto=jid(alice), mbody="bye", mtype="chat")
-            said, _ = await asyncio.wait_for(process.communicate(), 30)
-            assert "heard bye" in said.decode()
+            await program.line("heard bye")
+            assert program.lines.count("heard meanwhile") == 1
+            await asyncio.wait_for(program.process.wait(), 30)
         finally:
-            if process.returncode is None:
-                process.kill()
+            if program.process.returncode is None:
+                program.process.kill()
+                await program.process.wait()
 
 
 async def converse(

@@ -87,15 +87,20 @@ set log_win_height = 10
 
 @needs("mcabber")
 @needs("go-sendxmpp")
-def test_mcabber_logs_in_sends_and_receives(place: Place, tmp_path: Path) -> None:
+def test_mcabber_logs_in_sends_receives_and_gets_what_waited(place: Place, tmp_path: Path) -> None:
     dora, bob = place.account("dora"), place.account("bob")
     folder = tmp_path / ".mcabber"
     folder.mkdir(mode=0o700)
     settings = MCABBER.format(jid=f"{dora[0]}@localhost", key=dora[1], port=place.port)
     (folder / "mcabberrc").write_text(settings)
     (folder / "mcabberrc").chmod(0o600)
+    go_send(place, bob, dora[0], "while dora was away")
     with GoListener(place, bob, tmp_path) as listener, Terminal(["mcabber"], tmp_path) as screen:
         screen.until("Connection established")
+        screen.until(bob[0])
+        screen.type(f"/roster search {bob[0]}")
+        screen.type("")
+        screen.until("while dora was away")
         screen.type(f"/say_to {bob[0]}@localhost hello from mcabber")
         listener.until("hello from mcabber")
         go_send(place, bob, dora[0], "hello mcabber")

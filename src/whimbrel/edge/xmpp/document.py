@@ -56,9 +56,9 @@ Each is driven by `make test` (tests/xmpp/clients) against a real server, with t
 | nbxmpp 4.2.2 (Gajim's library) | yes (STARTTLS) | yes | yes | yes | yes | yes | not tried |
 | aioxmpp 0.13.3 | yes (STARTTLS) | yes | yes | yes | yes | no (not spoken) | no (not spoken) |
 | profanity 0.13.1 | yes (STARTTLS) | yes | yes | yes | no (not spoken) | not tried | not tried |
-| mcabber 1.1.2 | yes (STARTTLS) | yes | yes | not tried | no (not spoken) | no (not spoken) | no (not spoken) |
+| mcabber 1.1.2 | yes (STARTTLS) | yes | yes | yes | no (not spoken) | no (not spoken) | no (not spoken) |
 | go-sendxmpp 0.5.7 | yes (STARTTLS, TLS) | yes | yes | yes | no (not spoken) | no (not spoken) | yes |
-| @xmpp/client 0.14.0 | yes (TLS, SASL2) | yes | yes | not tried | not tried | no (not spoken) | no (not spoken) |
+| @xmpp/client 0.14.0 | yes (TLS, SASL2, FAST) | yes | yes | yes | yes | no (not spoken) | no (not spoken) |
 | Converse.js 14.0.0 | yes (WebSocket, BOSH) | yes | yes | not tried | not tried | asks for it | finds it |
 
 Not tried: Conversations, Gajim, Dino, Monal (no phone and no desktop here).

@@ -140,6 +140,9 @@ class Hub:
             self.edge.later(ASK_EVERY_S, self._ask)
         self._asking[session] = None
 
+    def is_asking(self, session: XmppSession) -> bool:
+        return session in self._asking
+
     def _ask(self) -> None:
         asking, self._asking = self._asking, {}
         for session in asking:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("whimbrel.edge")
 
 REQUEST = f"<r xmlns='{names.SM}'/>".encode()
+ASK_AGAIN_S = 5.0  # a client that has handled nothing since it was asked
 ASKS_MAX = 64  # requests of one client that wait for its actor
 EPHEMERAL_WAITING_MAX = 500  # stanzas that pass through and wait in a session without a client
 
@@ -327,6 +328,16 @@ class XmppSession:
         """Stanzas that were written and are not acknowledged."""
         return len(self._queue)
 
+    @property
+    def has_asked(self) -> bool:
+        """Its client was asked what it has, and has not answered."""
+        return self._requested
+
+    @property
+    def asks_soon(self) -> bool:
+        """Its client is about to be asked what it has."""
+        return self.hub.is_asking(self)
+
     def confirm(self, q: int) -> None:
         """The client has everything up to this item."""
         if q > self._confirmed:
@@ -393,7 +404,10 @@ class XmppSession:
         if top:
             self.confirm(top)
         if self._waits_for_confirm():
-            self.hub.ask_soon(self)
+            if count:
+                self.hub.ask_soon(self)
+            else:  # it has read our question and has not handled more: sweep() asks again
+                self._asked_s = self.hub.edge.now_s
 
     def _ask_for_acks(self) -> None:
         """One question at a time, whenever something waits that has to be confirmed."""
@@ -698,6 +712,9 @@ class XmppSession:
         if self.stream is None and now_s >= self._waits_s:
             self.end()
             return
+        if self.sm and now_s > self._asked_s + ASK_AGAIN_S and self._waits_for_confirm():
+            self._asked_s = now_s
+            self.ask_now()
         if self._open and now_s >= self._resend_s:
             self._resend_delay_s = min(self._resend_delay_s * 2, edge.limits.resend_max_s)
             self._resend_s = now_s + self._resend_delay_s

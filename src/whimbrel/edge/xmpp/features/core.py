@@ -8,7 +8,7 @@ from whimbrel.protocol.xmpp.element import Element
 
 
 def offers(stream: XmppStream) -> list[Element]:
-    if not stream.account:
+    if not stream.account or stream.session is not None:  # Bind 2 has bound it, or it is resumed
         return []
     session = Element(names.SESSION, "session", {}, Element(names.SESSION, "optional"))
     return [Element(names.BIND, "bind"), session]

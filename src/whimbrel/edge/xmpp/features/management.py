@@ -9,7 +9,10 @@ from whimbrel.protocol.xmpp.errors import StreamError
 
 
 def offers(stream: XmppStream) -> list[Element]:
-    return [Element(names.SM, "sm")] if stream.account else []
+    session = stream.session
+    if not stream.account or (session is not None and session.sm):
+        return []
+    return [Element(names.SM, "sm")]
 
 
 def on_nonza(session: XmppSession, element: Element) -> None:

@@ -73,6 +73,7 @@ class Sasl2:
             return False
         about = {"previd": session.token, "h": str(session.handled)}
         self._told.append(Element(names.SM, "resumed", about))
+        stream.session = session  # nothing that it has is offered again
         self._success(session.jid, False)
         stream.resume_session(session, int(resume.get("h")), quiet=True)
         return True
