@@ -64,6 +64,7 @@ async def test_what_waits_survives_a_reload_and_keeps_its_order(
     await anna.open_chat()
     await anna.marked("number 9", DELIVERED)
     await ben.open_chat()
+    await ben.sees("number 9")
     assert await ben.texts() == [f"number {n}" for n in range(10)]
 
 

@@ -64,6 +64,7 @@ def test_profanity_logs_in_sends_receives_and_gets_what_waited(
         screen.until("Enter password")
         screen.type(carl[1])
         screen.until("logged in successfully")
+        screen.until("(win 2)")
         screen.type("/win 2")
         screen.until("while carl was away")
         screen.type(f"/msg {bob[0]}@localhost hello from profanity")
@@ -104,4 +105,4 @@ def test_mcabber_logs_in_sends_receives_and_gets_what_waited(place: Place, tmp_p
         screen.type(f"/say_to {bob[0]}@localhost hello from mcabber")
         listener.until("hello from mcabber")
         go_send(place, bob, dora[0], "hello mcabber")
-        screen.until(bob[0])
+        screen.until("hello mcabber")
