@@ -21,7 +21,16 @@ from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen
 
 DOMAIN = "localhost"
-EVERY_PORT = Listen(host="127.0.0.1", native=0, https=0, http=0, xmpp=0, xmpp_tls=0, xmpp_plain=0)
+EVERY_PORT = Listen(
+    host="127.0.0.1",
+    native=0,
+    https=0,
+    http=0,
+    xmpp=0,
+    xmpp_tls=0,
+    xmpp_plain=0,
+    xmpp_component=0,
+)
 
 
 class House:

@@ -318,6 +318,7 @@ class Talker:
                 self.heard.append(reading.result())
             else:
                 reading.cancel()
+                await asyncio.wait((reading,))
 
     @property
     def bare(self) -> str:

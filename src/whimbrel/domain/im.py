@@ -244,11 +244,14 @@ class LastGet(ToActor, frozen=True):
 
 
 class PeerSubscription(ToActor, frozen=True):
+    """jid: here and below, which JID of a component is meant; "" for people."""
+
     request: ClassVar[bool] = True
     peer: int
     address: str
     kind: str
     stanza: bytes
+    jid: str = ""
 
 
 class PeerRelay(ToActor, frozen=True):
@@ -279,6 +282,7 @@ class PeerProbe(ToActor, frozen=True):
     peer: int
     address: str
     resource: str  # "": all of them
+    jid: str = ""
 
 
 class PeerAvailable(ToActor, frozen=True):
@@ -291,6 +295,7 @@ class PeerAvailable(ToActor, frozen=True):
     stanza: bytes
     to: str = ""  # only this resource
     direct: bool = False  # also without a subscription
+    jid: str = ""
 
 
 # ---- what a session hears --------------------------------------------------------------
@@ -365,19 +370,24 @@ class Bounced(ToSession, frozen=True):
 
 
 class SubscriptionCame(ToSession, frozen=True):
-    """Presence of a subscribing kind, from a bare JID; stanza b"": without any text."""
+    """Presence of a subscribing kind, from a bare JID; stanza b"": without any text.
+
+    To a component also a probe, and to: which of its JIDs is meant.
+    """
 
     address: str
     kind: str
     stanza: bytes
+    to: str = ""
 
 
 class PresenceCame(ToSession, frozen=True):
-    """Of a contact, or of another resource of the account itself."""
+    """Of a contact, or of another resource of the account itself. to: as above."""
 
     address: str
     resource: str
     stanza: bytes
+    to: str = ""
 
 
 class DocumentGot(ToSession, frozen=True):

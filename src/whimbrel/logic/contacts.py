@@ -40,6 +40,7 @@ from whimbrel.domain.rows import (
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Attachment, Contact, User
 from whimbrel.domain.wants import NotLoaded, RosterWant
+from whimbrel.logic.components import home_of, is_component, jid_at_component, show_component
 from whimbrel.logic.pairs import account_row, count_contact, offline_of, pair_of
 
 OWN_RESOURCE = "whimbrel"
@@ -230,21 +231,17 @@ _OUT = {"subscribe": _ask, "subscribed": _grant, "unsubscribe": _give_up, "unsub
 
 
 def _tell(user: User, contact: Contact, kind: str, stanza: bytes, effects: list[Effect]) -> None:
-    if _is_here(contact):
-        effects.append(
-            Tell(contact.peer, PeerSubscription(user.number, user.address, kind, stanza))
-        )
-
-
-def _is_here(contact: Contact) -> bool:
-    """An account of this server, not a JID elsewhere."""
-    return "@" not in contact.address
+    jid = jid_at_component(contact.address)
+    told = PeerSubscription(user.number, user.address, kind, stanza, jid)
+    effects.append(Tell(home_of(contact.peer, contact.address), told))
 
 
 def on_peer_subscription(user: User, m: PeerSubscription, turn: Turn) -> list[Effect]:
     """What a contact's actor says (sections 3.1.3, 3.1.6, 3.2.3, 3.3.3; A.3)."""
     if not user.exists:
         return []
+    if is_component(user.address):
+        return show_component(user, SubscriptionCame(m.address, m.kind, m.stanza, m.jid))
     contact = need_roster(user).get(m.peer) or Contact(m.peer, m.address)
     pair = pair_of(user, m.peer)
     if pair.blocked:
@@ -340,9 +337,10 @@ def arrive(user: User, att: Attachment, first: bool, effects: list[Effect]) -> N
         return
     roster = need_roster(user)
     for contact in roster.values():
-        if contact.state & TO and _is_here(contact):
-            probe = PeerProbe(user.number, user.address, att.resource)
-            effects.append(Tell(contact.peer, probe))
+        if contact.state & TO:
+            jid = jid_at_component(contact.address)
+            probe = PeerProbe(user.number, user.address, att.resource, jid)
+            effects.append(Tell(home_of(contact.peer, contact.address), probe))
         if contact.state & ASKED:
             came = SubscriptionCame(contact.address, "subscribe", contact.request)
             effects.append(Push(att.session, came))
@@ -363,14 +361,12 @@ def leave(user: User, att: Attachment, stanza: bytes, effects: list[Effect]) -> 
         contact = roster.get(peer)
         if contact is not None and contact.state & FROM:
             continue  # it has just heard
-        effects.append(
-            Tell(
-                peer,
-                PeerAvailable(
-                    user.number, user.address, att.resource, stanza, jid.partition("/")[2], True
-                ),
-            )
+        bare, _, resource = jid.partition("/")
+        at = jid_at_component(bare) and jid
+        told = PeerAvailable(
+            user.number, user.address, att.resource, stanza, "" if at else resource, True, at
         )
+        effects.append(Tell(peer, told))
     att.directed = None
 
 
@@ -379,8 +375,15 @@ def broadcast(user: User, resource: str, stanza: bytes, effects: list[Effect]) -
         return
     told = PeerAvailable(user.number, user.address, resource, stanza or GONE)
     for contact in need_roster(user).values():
-        if contact.state & FROM and _is_here(contact):
-            effects.append(Tell(contact.peer, told))
+        if contact.state & FROM:
+            _show_to(contact, told, effects)
+
+
+def _show_to(contact: Contact, told: PeerAvailable, effects: list[Effect]) -> None:
+    jid = jid_at_component(contact.address)
+    if jid:
+        told = msgspec.structs.replace(told, jid=jid)
+    effects.append(Tell(home_of(contact.peer, contact.address), told))
 
 
 def _tell_own(user: User, att: Attachment, stanza: bytes, effects: list[Effect]) -> None:
@@ -393,17 +396,17 @@ def _tell_own(user: User, att: Attachment, stanza: bytes, effects: list[Effect])
 
 
 def _show_all_here(user: User, contact: Contact, effects: list[Effect]) -> None:
-    if not user.hidden and _is_here(contact):
+    if not user.hidden:
         for resource, stanza in _here(user):
             told = PeerAvailable(user.number, user.address, resource, stanza)
-            effects.append(Tell(contact.peer, told))
+            _show_to(contact, told, effects)
 
 
 def _show_all_gone(user: User, contact: Contact, effects: list[Effect]) -> None:
-    if not user.hidden and _is_here(contact):
+    if not user.hidden:
         for resource, _ in _here(user):
             told = PeerAvailable(user.number, user.address, resource, GONE, "", True)
-            effects.append(Tell(contact.peer, told))
+            _show_to(contact, told, effects)
 
 
 def _here(user: User) -> list[tuple[str, bytes]]:
@@ -431,13 +434,19 @@ def on_peer_probe(user: User, m: PeerProbe, turn: Turn) -> list[Effect]:
     """Section 4.3.2: only who is subscribed hears anything but "no"."""
     if not user.exists:
         return []
+    if is_component(user.address):
+        return show_component(user, SubscriptionCame(m.address, "probe", b"", m.jid))
+    home, jid = home_of(m.peer, m.address), jid_at_component(m.address)
     contact = need_roster(user).get(m.peer)
     if contact is None or not contact.state & FROM:
-        return [Tell(m.peer, PeerSubscription(user.number, user.address, "unsubscribed", b""))]
+        no = PeerSubscription(user.number, user.address, "unsubscribed", b"", jid)
+        return [Tell(home, no)]
     if user.hidden or pair_of(user, m.peer).blocked:
         return []
     return [
-        Tell(m.peer, PeerAvailable(user.number, user.address, resource, stanza, m.resource))
+        Tell(
+            home, PeerAvailable(user.number, user.address, resource, stanza, m.resource, False, jid)
+        )
         for resource, stanza in _here(user)
     ]
 
@@ -454,6 +463,8 @@ def on_peer_available(user: User, m: PeerAvailable, turn: Turn) -> list[Effect]:
     """Presence of a contact; of others only if it was sent to us directly (section 4.6.4)."""
     if not user.attached:
         return []
+    if is_component(user.address):
+        return show_component(user, PresenceCame(m.address, m.resource, m.stanza, m.jid))
     if not m.direct:
         contact = need_roster(user).get(m.peer)
         if contact is None or not contact.state & TO:

@@ -27,6 +27,7 @@ from whimbrel.domain.wants import (
     PairWant,
     SettledPairWant,
 )
+from whimbrel.logic.components import is_component
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_ring = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode
@@ -204,7 +205,11 @@ HOUR_US = 3_600_000_000
 
 
 def count_contact(user: User, turn: Turn) -> int:
-    """0, or seconds to wait: nobody finds out who exists faster than the limits allow."""
+    """0, or seconds to wait: nobody finds out who exists faster than the limits allow. Components
+    are the operator's own.
+    """
+    if is_component(user.address):
+        return 0
     hour = turn.now_us // HOUR_US
     if hour != user.contacts_hour:
         user.contacts_hour, user.contacts_used = hour, 0

@@ -19,6 +19,7 @@ from whimbrel.domain.im import (
 )
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Attachment, User
+from whimbrel.logic.components import is_component, jid_at_component
 from whimbrel.logic.pairs import pair_of
 
 DIRECTED_MAX = 256  # JIDs that a resource may have told of itself beside its roster
@@ -51,7 +52,8 @@ def _direct(user: User, att: Attachment, m: Relay) -> list[Effect]:
         att.directed[jid] = m.peer
     else:
         return []
-    told = PeerAvailable(user.number, user.address, att.resource, m.stanza, m.resource, True)
+    at = jid_at_component(m.address)
+    told = PeerAvailable(user.number, user.address, att.resource, m.stanza, m.resource, True, at)
     return [Tell(m.peer, told)]
 
 
@@ -59,7 +61,8 @@ def on_peer_relay(user: User, m: PeerRelay, turn: Turn) -> list[Effect]:
     pair = pair_of(user, m.peer) if user.exists else None
     if pair is None or pair.blocked:
         return _back(m)
-    if m.state != NO_STATE and not (pair.stored_id or pair.wrote):
+    strange = not (pair.stored_id or pair.wrote or is_component(user.address))
+    if m.state != NO_STATE and strange:
         return []  # as with typing: nobody hears of strangers
     shown = StanzaShown(m.kind, m.stanza)
     effects: list[Effect] = [

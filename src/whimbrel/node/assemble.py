@@ -23,6 +23,7 @@ from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.listener import Listener
 from whimbrel.edge.transport import Connection
 from whimbrel.edge.xmpp.bosh import Bosh
+from whimbrel.edge.xmpp.component import ComponentStream
 from whimbrel.edge.xmpp.features import features_for
 from whimbrel.edge.xmpp.hub import Hub
 from whimbrel.edge.xmpp.stream import XmppStream
@@ -183,6 +184,10 @@ class Node:
                 )
             if listen.xmpp_plain >= 0:
                 self.ports["xmpp_plain"] = await native(plain, listen.xmpp_plain, None, direct)
+            if listen.xmpp_component >= 0 and self.config.xmpp.components:
+                self.ports["xmpp_component"] = await native(
+                    plain, listen.xmpp_component, None, lambda c: ComponentStream(self.hub, c)
+                )
             if listen.https >= 0:
                 self.ports["https"] = await http(app, listen.host, listen.https, tls.http)
             if listen.http >= 0:

@@ -38,6 +38,7 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: int = 8080  # on plain_host only
     xmpp: int = 5222  # XMPP clients, with STARTTLS
     xmpp_tls: int = 5223  # the same inside TLS from the first byte (XEP-0368)
+    xmpp_component: int = 5347  # XEP-0114, on plain_host, if xmpp.components names any
     xmpp_plain: int = -1  # the same without TLS, on plain_host only (behind a terminator, bench)
     plain_host: str = "127.0.0.1"
 
@@ -168,6 +169,9 @@ def _check(config: Config) -> None:
     mistake = config.signup.mistake()
     if mistake:
         raise ConfigError(f"signup.{mistake}")
+    mistake = config.xmpp.mistake(config.domain)
+    if mistake:
+        raise ConfigError(f"xmpp.{mistake}")
     mistake = config.media.mistake()
     if mistake:
         raise ConfigError(f"media.{mistake}")

@@ -31,6 +31,19 @@ The JID is the address and the server's domain (`+4915112345678@chat.example.org
 the Python client's `link()`, one makes a further key for an XMPP client: then both show everything.
 DNS: `_xmpp-client._tcp` and `_xmpps-client._tcp` name the two ports.
 
+## Components
+
+A program beside the server may answer for a domain of its own (XEP-0114): a bot, a gateway, a server
+of rooms.
+
+    [xmpp.components]
+    "echo.chat.example.org" = "a secret of 16 letters or more"
+
+It connects to port 5347 (`listen.xmpp_component`; without TLS, so on `listen.plain_host` only) and
+speaks as any JID of its domain. What people write to it waits while it is away and is delivered in
+order, once: it is asked what every XMPP client is asked (disco#info or a ping), and its answer
+confirms what came before. It may write to everybody; who does not want that blocks its domain.
+
 ## What it promises
 
 - `<a/>` (XEP-0198) counts a message when it is on disk, not when it was read from the socket.
@@ -87,7 +100,6 @@ MISSING = """
 
 | document | why |
 |---|---|
-| XEP-0114 (components) | next in line |
 | XEP-0357 (push) | with push notifications, their own issue |
 | XEP-0163 (PEP), 0084, 0398, 0384's key bundles, 0402 | with PEP, its own issue |
 | XEP-0045 (group chat) | with groups, their own issue |

@@ -84,6 +84,8 @@ class Hub:
         self.offers = [each.offers for each in features if each.offers is not None]
         self.sessions: dict[int, XmppSession] = {}
         self.tokens: dict[str, XmppSession] = {}  # of sessions that may be resumed
+        self.components: dict[str, XmppSession] = {}  # that are connected, by domain
+        self.targets.components = set(settings.components)
         self.started_s = edge.now_s
         self._new_accounts = Throttle(ACCOUNTS_PER_HOUR / 3_600, ACCOUNTS_PER_HOUR, 10_000)
         self._asking: dict[XmppSession, None] = {}

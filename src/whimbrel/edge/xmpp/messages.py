@@ -53,10 +53,11 @@ _CONDITIONS = {
 class _Sent:
     """A message of this client whose fate it may want to hear."""
 
-    __slots__ = ("at", "flags", "id", "ref", "to")
+    __slots__ = ("at", "flags", "id", "own", "ref", "to")
 
-    def __init__(self, ref: str, to: str, flags: int, at: int) -> None:
+    def __init__(self, ref: str, own: str, to: str, flags: int, at: int) -> None:
         self.ref = ref
+        self.own = own  # the JID that sent it
         self.to = to
         self.flags = flags
         self.at = at  # which stanza of the session it was
@@ -87,7 +88,7 @@ class Messages:
         if not target.here:
             session.refuse(element, "remote-server-not-found")
             return
-        if kind == "groupchat" or not target.address:
+        if (kind == "groupchat" and not self._may_be_a_room(target)) or not target.address:
             session.refuse(element, "service-unavailable")
             return
         found = chat.look(element)
@@ -102,6 +103,10 @@ class Messages:
         else:
             self._relay(stanza, target, kind, flags)
 
+    def _may_be_a_room(self, target: Target) -> bool:
+        """Rooms are kept by components."""
+        return target.is_component
+
     def _submit(self, stanza: Stanza, target: Target, kind: str, found: chat.Found) -> None:
         session, element = self._session, stanza.element
         hub = session.hub
@@ -110,8 +115,8 @@ class Messages:
         id = attributes.get("id", "")
         inner = self._inner(stanza, flags)
         part = chat.Part(
-            session.resource,
-            target.jid.resource,
+            session.own_inside(element),
+            target.inside,
             kind,
             id,
             chat.lang_of(element) if len(attributes) > 2 else "",
@@ -126,7 +131,8 @@ class Messages:
         self._c = c = self._c + 1
         to = target.address
         ref = id if len(id) <= REF_CHARS_MAX and flags & (chat.ASKS | chat.MARKABLE) else ""
-        self._own[c] = _Sent(id, attributes.get("to", ""), flags, session.undone())
+        own = session.own_jid(element)
+        self._own[c] = _Sent(id, own, attributes.get("to", ""), flags, session.undone())
         session.submit(
             m.Submit(
                 session.device,
@@ -155,15 +161,15 @@ class Messages:
 
     def refused(self, c: int, code: str) -> None:
         own = self._own.pop(c)
-        self._bounce(own.ref, own.to, code)
+        self._bounce(own, code)
         self._session.done(own.at)
 
-    def _bounce(self, ref: str, to: str, code: str, q: int = 0) -> None:
+    def _bounce(self, own: _Sent, code: str) -> None:
         session = self._session
         condition = _CONDITIONS.get(code, "undefined-condition")
-        attributes = {"type": "error", "to": session.jid, "from": to or session.bare}
-        if ref:
-            attributes["id"] = ref
+        attributes = {"type": "error", "to": own.own, "from": own.to or session.bare}
+        if own.ref:
+            attributes["id"] = own.ref
         kind = "wait" if code in (RateLimited.code, Busy.code) else STANZA_CONDITIONS[condition]
         error = Element(
             names.CLIENT, "error", {"type": kind}, Element(names.STANZA_ERRORS, condition)
@@ -174,7 +180,7 @@ class Messages:
         if condition == "undefined-condition":
             text = Element(names.STANZA_ERRORS, "text", {}, code)
             error.nodes.append(text)
-        session.send_element(Element(names.CLIENT, "message", attributes, error), q)
+        session.send_element(Element(names.CLIENT, "message", attributes, error))
 
     def _take_mark(self, target: Target, found: chat.Found) -> None:
         """What the client says of a message that it was shown. It has then all before it, too."""
@@ -194,7 +200,7 @@ class Messages:
     def _relay(self, stanza: Stanza, target: Target, kind: str, flags: int) -> None:
         """For those who are there now: headlines (8.5.2.1.1), and what is not to be kept."""
         session, element = self._session, stanza.element
-        attributes = {**element.attributes, "from": session.jid}
+        attributes = {**element.attributes, "from": session.own_jid(element)}
         start = write(Element(names.CLIENT, "message", attributes)).removesuffix(b"/>")
         inner = self._inner(stanza, flags)
         raw = start + b">" + inner.encode() + b"</message>"
@@ -232,28 +238,35 @@ class Messages:
         if not inner:
             session.passed_over(item.q)
             return
-        sender = f"{item.address}@{session.hub.domain}"
+        sender = session.hub.targets.full_jid(item.address, part.sender if part else "")
         to = session.jid
-        if part is not None:
-            sender = f"{sender}/{part.sender}"
-            if part.resource not in ("", session.resource) and self._is_for_another(part):
-                to = f"{session.bare}/{part.resource}"
-                if part.flags & (chat.PRIVATE | chat.NO_COPY):
-                    session.passed_over(item.q)
-                    return
+        another = part is not None and part.resource not in ("", session.resource)
+        if part is not None and another and self._is_for_another(part):
+            to = f"{session.bare}/{part.resource}"
+            if part.flags & (chat.PRIVATE | chat.NO_COPY):
+                session.passed_over(item.q)
+                return
         if id:
-            shown = self._shown
-            shown[(session.hub.targets.find(sender).number, id)] = (item.q, item.id)
-            if len(shown) > SHOWN_MAX:
-                shown.popitem(last=False)
-        if item.id + DELAYED_US < self._started_us:
-            inner += chat.delay(session.hub.domain, stamp_of(item.id))
+            self._remember(sender, id, item)
+        inner += self._delay(item)
         if item.extra:
             inner += chat.stanza_id(session.bare, item.extra)
         raw = message_text(sender, to, kind, id, lang, inner)
         if to != session.jid and session.carbons:
             raw = self._carbon("received", raw)
         session.send(raw.encode(), item.q)
+
+    def _remember(self, sender: str, id: str, item: a.Item) -> None:
+        """Marks name a message as its sender did."""
+        shown = self._shown
+        shown[(self._session.hub.targets.find(sender).number, id)] = (item.q, item.id)
+        if len(shown) > SHOWN_MAX:
+            shown.popitem(last=False)
+
+    def _delay(self, item: a.Item) -> str:
+        if item.id + DELAYED_US >= self._started_us:
+            return ""
+        return chat.delay(self._session.hub.domain, stamp_of(item.id))
 
     def _is_for_another(self, part: chat.Part) -> bool:
         """Does it name a resource that is there? Else it is for all, as if it named none."""
@@ -272,9 +285,7 @@ class Messages:
             session.passed_over(item.q)
             return
         sender = f"{session.bare}/{part.sender}" if part is not None else f"{session.bare}/whimbrel"
-        to = f"{item.address}@{session.hub.domain}"
-        if part is not None and part.resource:
-            to = f"{to}/{part.resource}"
+        to = session.hub.targets.full_jid(item.address, part.resource if part else "")
         if item.id + DELAYED_US < self._started_us:
             inner += chat.delay(session.hub.domain, stamp_of(item.id))
         raw = self._carbon("sent", message_text(sender, to, kind, id, lang, inner))
@@ -294,7 +305,7 @@ class Messages:
         session = self._session
         told = self.tell_marks(item.address, item.id, item.extra)
         if not told and self._catching_up:
-            peer = session.hub.targets.find(f"{item.address}@{session.hub.domain}")
+            peer = session.hub.targets.of(item.address)
             self._ask_for_refs(peer, item)
             return
         session.passed_over(item.q)
@@ -304,7 +315,7 @@ class Messages:
         session = self._session
         if not self._sent:
             return 0
-        peer = session.hub.targets.find(f"{address}@{session.hub.domain}")
+        peer = session.hub.targets.of(address)
         sent = self._sent.get(peer.number)
         if not sent:
             return 0
@@ -316,14 +327,14 @@ class Messages:
             own = sent[id]
             if own.flags & chat.ASKS:
                 own.flags &= ~chat.ASKS
-                session.send(self._receipt(address, own.ref))
+                session.send(self._receipt(address, own.ref, own))
                 told += 1
             if id <= read and own.flags & chat.MARKABLE:
                 last_read = own
             if id <= read or not own.flags & chat.MARKABLE:
                 del sent[id]
         if last_read is not None:
-            session.send(self._displayed(address, last_read.ref))
+            session.send(self._displayed(address, last_read.ref, last_read))
             told += 1
         return told
 
@@ -349,32 +360,40 @@ class Messages:
     def caught_up(self) -> None:
         self._catching_up = False
 
-    def _receipt(self, address: str, ref: str) -> bytes:
-        session = self._session
+    def _receipt(self, address: str, ref: str, own: _Sent | None = None) -> bytes:
+        sender, to = self._between(address, own)
         return (
-            f"<message from='{chat.quote(address)}@{session.hub.domain}'"
-            f" to='{chat.quote(session.jid)}' type='chat'>"
+            f"<message from='{chat.quote(sender)}' to='{chat.quote(to)}' type='chat'>"
             f"<received xmlns='{names.RECEIPTS}' id='{chat.quote(ref)}'/></message>"
         ).encode()
 
-    def _displayed(self, address: str, ref: str) -> bytes:
+    def _between(self, address: str, own: _Sent | None) -> tuple[str, str]:
+        """Whom a mark comes from, and whom it is for."""
         session = self._session
+        targets = session.hub.targets
+        if own is None:
+            return targets.jid_of(address), session.jid
+        if address.startswith("@"):
+            return str(targets.find(own.to).jid.bare), own.own
+        return targets.jid_of(address), own.own
+
+    def _displayed(self, address: str, ref: str, own: _Sent | None = None) -> bytes:
+        sender, to = self._between(address, own)
         return (
-            f"<message from='{chat.quote(address)}@{session.hub.domain}'"
-            f" to='{chat.quote(session.jid)}' type='chat'>"
+            f"<message from='{chat.quote(sender)}' to='{chat.quote(to)}' type='chat'>"
             f"<displayed xmlns='{names.MARKERS}' id='{chat.quote(ref)}'/></message>"
         ).encode()
 
     def _show_failure(self, item: a.Item) -> None:
         """Messages that did not arrive after all: the error that the first mark did not foresee."""
         session = self._session
-        peer = session.hub.targets.find(f"{item.address}@{session.hub.domain}")
+        peer = session.hub.targets.of(item.address)
         sent = self._sent.get(peer.number, OrderedDict())
         first = item.extra or item.id
         gone = [id for id in sent if first <= id <= item.id]
         for id in gone:
             own = sent.pop(id)
-            self._bounce(own.ref, own.to, item.code)
+            self._bounce(own, item.code)
         session.passed_over(item.q)
 
 

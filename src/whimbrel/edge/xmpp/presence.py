@@ -63,14 +63,14 @@ class Presence:
             return
         if priority < 0:
             session.taking = False
-        said = im.Available(session.device, session.number, priority, write(_bare(element)))
+        said = im.Available(session.device, session.number, priority, write(bare_presence(element)))
         self._said = said
         session.tell(said)
 
     def _unavailable(self, element: Element) -> None:
         session = self._session
         session.taking = False
-        self.last = write(_bare(element))
+        self.last = write(bare_presence(element))
         self._said = None
         self.own.clear()
         session.tell(im.Available(session.device, session.number, 0, b"", self.last))
@@ -83,7 +83,7 @@ class Presence:
     def _directed(self, element: Element, kind: str, target: Target) -> None:
         if not target.here or not target.address:
             return  # nobody there who would see it
-        self._session.relay(target, im.PRESENCE, write(_bare(element)), on=not kind)
+        self._session.relay(target, im.PRESENCE, write(bare_presence(element)), on=not kind)
 
     def _subscription(self, element: Element, kind: str, target: Target | None) -> None:
         session = self._session
@@ -104,14 +104,18 @@ class Presence:
             if at:
                 session.done(at)
 
-        stanza = write(_bare(element))
+        stanza = write(bare_presence(element))
+        address, number = target.address, target.number
+        if target.is_component:  # rosters name its JIDs
+            address = session.hub.targets.row_address(target.jid)
+            number = session.hub.targets.number_of(address)
         asked = session.ask(
             lambda tag: im.Subscription(
                 session.device,
                 session.number,
                 tag,
-                target.number,
-                target.address,
+                number,
+                address,
                 kind,
                 stanza,
             ),
@@ -129,18 +133,20 @@ class Presence:
         there = b' type="unavailable"' not in came.stanza.partition(b">")[0]
         if came.address == session.address and came.resource != session.resource:
             (self.own.add if there else self.own.discard)(came.resource)
-        sender = f"{came.address}@{session.hub.domain}/{came.resource}"
+        sender = session.hub.targets.jid_of(came.address)
+        if came.resource:
+            sender = f"{sender}/{came.resource}"
         self._write(sender, session.jid, came.stanza)
 
     def show_subscription(self, came: im.SubscriptionCame) -> None:
         session = self._session
         sender = session.hub.targets.jid_of(came.address)
         stanza = came.stanza or f'<presence type="{came.kind}"/>'.encode()
-        session.send(_addressed(stanza, sender, session.bare))
+        session.send(addressed(stanza, sender, session.bare))
 
     def _write(self, sender: str, to: str, stanza: bytes) -> None:
         session = self._session
-        raw = _addressed(stanza, sender, to)
+        raw = addressed(stanza, sender, to)
         if session.inactive or session.stream is None:
             self._held.pop(sender, None)
             if len(self._held) < HELD_MAX:
@@ -155,7 +161,7 @@ class Presence:
             self._session.send(raw)
 
 
-def _bare(element: Element) -> Element:
+def bare_presence(element: Element) -> Element:
     """The stanza without addresses: each receiver gets it with its own."""
     kept = {
         name: value for name, value in element.attributes.items() if name in ("type", "id", LANG)
@@ -163,6 +169,6 @@ def _bare(element: Element) -> Element:
     return Element(names.CLIENT, "presence", kept, *element.nodes)
 
 
-def _addressed(stanza: bytes, sender: str, to: str) -> bytes:
+def addressed(stanza: bytes, sender: str, to: str) -> bytes:
     addresses = f" from='{chat.quote(sender)}' to='{chat.quote(to)}'".encode()
     return stanza[:9] + addresses + stanza[9:]  # behind "<presence"

@@ -196,6 +196,14 @@ class XmppSession:
             return False
         return str(jid.bare) == self.bare and jid.resource in ("", self.resource)
 
+    def own_jid(self, stanza: Element) -> str:
+        """Whose stanza this is."""
+        return self.jid
+
+    def own_inside(self, stanza: Element) -> str:
+        """The same as it stands beside the address of who sent a message."""
+        return self.resource
+
     def _take_iq(self, stanza: Stanza, target: Target | None) -> None:
         element = stanza.element
         kind = element.get("type")
@@ -214,7 +222,7 @@ class XmppSession:
             return
         elif not target.address:
             whom = SERVER
-        elif target.jid.resource:
+        elif target.jid.resource or target.is_component:
             self._relay_iq(stanza, target, im.IQ)
             return
         else:
@@ -241,12 +249,12 @@ class XmppSession:
                 self.confirm(q)
                 self.hub.ask_soon(self)
             return
-        if target is not None and target.address and target.jid.resource:
+        if target is not None and target.address and target.inside:
             self._relay_iq(stanza, target, im.MESSAGE)
 
     def _relay_iq(self, stanza: Stanza, target: Target, kind: int) -> None:
         element = stanza.element
-        element.attributes["from"] = self.jid
+        element.attributes["from"] = self.own_jid(element)
         raw = write(element)
         self.relay(target, kind, raw)
 
@@ -261,8 +269,8 @@ class XmppSession:
                     self.device,
                     self.number,
                     target.number,
-                    target.address,
-                    target.jid.resource,
+                    target.inside if target.is_component else target.address,
+                    "" if target.is_component else target.jid.resource,
                     kind,
                     raw,
                     state,
@@ -274,7 +282,7 @@ class XmppSession:
 
     def answer(self, iq: Element, *nodes: Element) -> None:
         done = answer_to(iq, "result", *nodes)
-        done.attributes["to"] = self.jid
+        done.attributes["to"] = self.own_jid(iq)
         self.send_element(done)
 
     def refuse(
@@ -290,7 +298,7 @@ class XmppSession:
         if kind == "error" or (stanza.name == "iq" and kind == "result"):
             return
         error = stanza_error(stanza, condition, text, type, app)
-        error.attributes["to"] = self.jid
+        error.attributes["to"] = self.own_jid(stanza)
         self.send_element(error)
 
     def send_element(self, element: Element, q: int = 0) -> None:

@@ -17,6 +17,15 @@ class Target(NamedTuple):
     number: int
     here: bool  # of this server's domain
 
+    @property
+    def is_component(self) -> bool:
+        return self.address.startswith("@")
+
+    @property
+    def inside(self) -> str:
+        """What stands beside the address in a message: the resource, or a component's JID."""
+        return str(self.jid) if self.is_component else self.jid.resource
+
 
 class Targets:
     """JIDs as clients write them, looked up once."""
@@ -24,6 +33,7 @@ class Targets:
     def __init__(self, domain: str) -> None:
         self.domain = domain
         self.services: dict[str, str] = {}  # further domains of this server: what each is
+        self.components: set[str] = set()  # domains that programs beside this one answer for
         self._known: dict[str, Target] = {}
 
     def find(self, text: str) -> Target:
@@ -37,6 +47,9 @@ class Targets:
         return target
 
     def _read(self, jid: Jid) -> Target:
+        if jid.domain in self.components:
+            address = f"@{jid.domain}"
+            return Target(jid, address, account_number(address), True)
         here = jid.domain == self.domain or (jid.domain in self.services and not jid.local)
         if not here or not jid.local:
             return Target(jid, "", 0, here)
@@ -46,11 +59,21 @@ class Targets:
             address = jid.local  # nobody has it
         return Target(jid, address, account_number(address), True)
 
+    def of(self, address: str) -> Target:
+        """The account with this address."""
+        return self.find(self.jid_of(address))
+
     def jid_of(self, address: str) -> str:
         """The bare JID of what stands in a row: an account's address, a JID, or "@domain"."""
         if "@" not in address:
             return f"{address}@{self.domain}"
         return address.removeprefix("@")
+
+    def full_jid(self, address: str, inside: str) -> str:
+        """Of somebody whose message names this resource, or for a component this JID."""
+        if address.startswith("@"):
+            return inside or address[1:]
+        return f"{address}@{self.domain}/{inside}" if inside else f"{address}@{self.domain}"
 
     def number_of(self, address: str) -> int:
         """The number under which a row about this contact stands."""
@@ -59,5 +82,5 @@ class Targets:
     def row_address(self, jid: Jid) -> str:
         """The reverse of jid_of."""
         if jid.domain == self.domain and jid.local:
-            return jid.local
+            return jid.local  # of another domain, also a component's: its bare JID
         return f"{jid.local}@{jid.domain}"

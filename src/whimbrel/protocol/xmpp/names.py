@@ -1,6 +1,7 @@
 """Namespaces of XMPP, by the short names that the code uses."""
 
 CLIENT = "jabber:client"
+COMPONENT = "jabber:component:accept"
 STREAMS = "http://etherx.jabber.org/streams"
 STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
 STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"

@@ -17,10 +17,11 @@ import msgspec
 
 from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.errors import StreamError
-from whimbrel.protocol.xmpp.names import CLIENT, FRAMING, STREAMS
+from whimbrel.protocol.xmpp.names import CLIENT, COMPONENT, FRAMING, STREAMS
 
 _SEPARATOR = " "  # cannot stand in a name, and expat refuses namespaces that hold it
 _TAG = re.compile(rb"<[^>\"']*(?:\"[^\"]*\"[^>\"']*|'[^']*'[^>\"']*)*>")
+_COMPONENT_NS = re.compile(rb"\sxmlns\s*=\s*(['\"])jabber:component:accept\1")
 _NAME_END = re.compile(rb"[\s/>]")
 _CODES = expat.errors.codes
 _RESTRICTED = {_CODES[expat.errors.XML_ERROR_UNDEFINED_ENTITY]}
@@ -72,6 +73,7 @@ class StreamReader:
     """One stream over TCP. After a StreamError nothing more may be fed."""
 
     _shallow = SHALLOW
+    _default = CLIENT
 
     def __init__(self, limits: XmlLimits) -> None:
         self.limits = limits
@@ -242,8 +244,9 @@ class StreamReader:
     def _on_namespace(self, prefix: str | None, uri: str | None) -> None:
         if self._depth < self._base:
             if prefix is None:
-                if uri not in (None, "", CLIENT):
-                    raise StreamError("invalid-namespace", "the default namespace is jabber:client")
+                if uri not in (None, "", self._default):
+                    text = f"the default namespace is {self._default}"
+                    raise StreamError("invalid-namespace", text)
             else:
                 self.prefixes[prefix] = uri or ""
 
@@ -278,6 +281,27 @@ class StreamReader:
         if gone > 0:
             del self._kept[:gone]
             self._kept_at = before
+
+
+class ComponentReader(StreamReader):
+    """A component's stream (XEP-0114): what it says in its own namespace counts as
+    jabber:client.
+    """
+
+    _default = COMPONENT
+
+    def _on_start(self, name: str, attributes: dict[str, str]) -> None:
+        ns, _, local = name.rpartition(_SEPARATOR)
+        super()._on_start(f"{CLIENT}{_SEPARATOR}{local}" if ns == COMPONENT else name, attributes)
+
+    def _on_end(self, name: str) -> None:
+        super()._on_end(name)
+        last = self._events[-1] if self._events else None
+        if self._depth == self._base and isinstance(last, Stanza):
+            tag = _TAG.match(last.raw)
+            if tag is not None and _COMPONENT_NS.search(tag.group()):
+                raw = _COMPONENT_NS.sub(b"", tag.group()) + last.raw[tag.end() :]
+                self._events[-1] = Stanza(last.element, raw)
 
 
 class _Frame(StreamReader):

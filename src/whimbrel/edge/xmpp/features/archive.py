@@ -92,10 +92,12 @@ def _filter(
     peer, after, before = 0, 0, END
     if fields.get("with"):
         try:
-            jid = session.hub.targets.find(fields["with"][0]).jid
+            target = session.hub.targets.find(fields["with"][0])
         except JidMalformed:
             raise _Wrong("jid-malformed") from None
-        peer = session.hub.targets.number_of(session.hub.targets.row_address(jid.bare))
+        peer = target.number or session.hub.targets.number_of(
+            session.hub.targets.row_address(target.jid.bare)
+        )
     if fields.get("start"):
         after = max(after, _time(fields["start"][0]) - 1)
     if fields.get("end"):
@@ -159,15 +161,14 @@ def _result(session: XmppSession, query_id: str, row: tuple[int, str, bool, byte
     body = chat.unpack(data)
     part = body.xmpp
     kind, message_id, lang, inner = chat.inside_of(body, id, session.hub.file_address)
-    own, other = session.bare, session.hub.targets.jid_of(address)
-    sender = part.sender if part is not None else ""
-    named = f"/{part.resource}" if part is not None and part.resource else ""
+    sender, named = (part.sender, part.resource) if part is not None else ("", "")
+    full = session.hub.targets.full_jid
     if out:
-        own = f"{own}/{sender}" if sender else own
-        inside = message_text(own, f"{other}{named}", kind, message_id, lang, inner)
+        own, other = full(session.address, sender), full(address, named)
+        inside = message_text(own, other, kind, message_id, lang, inner)
     else:
-        other = f"{other}/{sender}" if sender else other
-        inside = message_text(other, f"{own}{named}", kind, message_id, lang, inner)
+        own, other = full(session.address, named), full(address, sender)
+        inside = message_text(other, own, kind, message_id, lang, inner)
     inside = inside.replace("<message ", f"<message xmlns='{names.CLIENT}' ", 1)
     about = f" queryid='{chat.quote(query_id)}'" if query_id else ""
     return (

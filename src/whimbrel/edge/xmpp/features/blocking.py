@@ -65,7 +65,10 @@ def _change(session: XmppSession, iq: Iq, on: bool) -> None:
         except JidMalformed:
             iq.error("jid-malformed")
             return
-        if target.jid.resource or not target.jid.local:
+        if target.is_component and target.jid.local:
+            iq.error("not-acceptable", "a component is blocked as a whole, by its domain")
+            return
+        if target.jid.resource or not (target.jid.local or target.is_component):
             iq.error("not-acceptable", "accounts are blocked, not resources or domains")
             return
         addresses.append(session.hub.targets.row_address(target.jid))

@@ -33,6 +33,7 @@ FEATURE = Feature(
         Spec("RFC 7590", "Use of TLS in XMPP"),
         Spec("RFC 7622", "XMPP Address Format"),
         Spec("RFC 7677", "SCRAM-SHA-256", note="and SHA-512"),
+        Spec("XEP-0114", "Jabber Component Protocol", "1.6", note="on loopback, or behind TLS"),
         Spec("XEP-0124", "Bidirectional-streams Over Synchronous HTTP (BOSH)", "1.11.2"),
         Spec("XEP-0156", "Discovering Alternative XMPP Connection Methods", "1.4.0", note="HTTP"),
         Spec("XEP-0206", "XMPP Over BOSH", "1.4"),

@@ -152,6 +152,10 @@ def on_items(session: XmppSession, iq: Iq) -> None:
             Element(names.DISCO_ITEMS, "item", {"jid": jid, "name": name})
             for jid, name in sorted(session.hub.targets.services.items())
         ]
+        items += [
+            Element(names.DISCO_ITEMS, "item", {"jid": jid})
+            for jid in sorted(session.hub.components)
+        ]
     iq.reply(Element(names.DISCO_ITEMS, "query", {}, *items))
 
 

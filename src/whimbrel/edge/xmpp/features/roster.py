@@ -96,7 +96,7 @@ def _set(session: XmppSession, iq: Iq) -> None:
         iq.error("not-acceptable")
         return
     address = session.hub.targets.row_address(target.jid)
-    number = target.number or session.hub.targets.number_of(address)
+    number = session.hub.targets.number_of(address)
 
     def then(done: im.Done) -> None:
         if not done.code:
