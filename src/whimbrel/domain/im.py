@@ -22,6 +22,9 @@ NO_STATE, PAUSED, COMPOSING = -1, 0, 1
 # ---- from a session --------------------------------------------------------------------
 
 
+PUSH_ID = "whimbrel-push-"  # how ids of notifications begin
+
+
 class Credentials(ToActor, frozen=True):
     """Somebody wants to log in as this account; answered with Keys."""
 
@@ -127,6 +130,30 @@ class DocumentSet(ToActor, frozen=True):
     tag: int
     name: str
     body: bytes
+
+
+class PushSet(ToActor, frozen=True):
+    """Notifications (XEP-0357) for this node of a component: stanza as it is sent, b"": off.
+
+    home: the component's actor. id: of the stanza.
+    """
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    tag: int
+    jid: str
+    node: str
+    id: str
+    home: int
+    stanza: bytes
+
+
+class PushRefused(ToActor, frozen=True):
+    """The component `peer` answered the notification of this id with an error."""
+
+    peer: int
+    id: str
 
 
 class BlockedGet(ToActor, frozen=True):

@@ -212,6 +212,20 @@ class Contact:
         self.request = b""
 
 
+class PushTo(msgspec.Struct, array_like=True, frozen=True):
+    """Whom to tell that something waits (XEP-0357).
+
+    id: of the notification. home: the component's actor. stanza: the notification, an iq.
+    """
+
+    id: str
+    jid: str
+    node: str
+    home: int
+    stanza: bytes
+    __repr__ = discreet
+
+
 class User:
     """A user's actor. `exists` is False for an address that nobody registered."""
 
@@ -236,6 +250,8 @@ class User:
         "open_count",
         "owing",
         "pairs",
+        "pushed_us",
+        "pushes",
         "roster",
         "strays_us",
         "tail",
@@ -261,6 +277,8 @@ class User:
         self.hidden = False  # shows nobody when it is there
         self.contacts = 0  # rows in the roster
         self.roster: dict[int, Contact] | None = None  # None: not loaded
+        self.pushes: tuple[PushTo, ...] | None = None  # logic/push.py; None: not loaded
+        self.pushed_us = 0  # when a notification was sent last; monotonic
         self.strays_us = 0  # when resources without a session go; monotonic, 0: not known
         self.devices: dict[int, Device] = {}
         self.pairs: dict[int, Pair] = {}
@@ -288,5 +306,6 @@ __all__ = [
     "Open",
     "Pair",
     "PairRow",
+    "PushTo",
     "User",
 ]

@@ -14,6 +14,7 @@ from whimbrel.domain.rows import MESSAGE, ArchiveRow, InboxRow
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Pair, User
 from whimbrel.logic.pairs import account_row, pair_of, pair_row, push_item
+from whimbrel.logic.push import need_pushes, notify, waits_for_nobody
 from whimbrel.logic.trimming import make_room
 
 
@@ -29,6 +30,7 @@ def on_deliver(user: User, m: Deliver, turn: Turn) -> list[Effect]:
         return _refuse(user, pair, m, EXPIRED)
     if pair.blocked:
         return _refuse(user, pair, m, BLOCKED)
+    pushes = need_pushes(user) if waits_for_nobody(user) else ()
     effects: list[Effect] = []
     if user.waiting >= turn.limits.inbox_messages_max and not make_room(user, turn, effects):
         return [Tell(m.sender, BusyAck(user.number, m.id)), Note("deliver-busy")]
@@ -54,6 +56,8 @@ def on_deliver(user: User, m: Deliver, turn: Turn) -> list[Effect]:
     if user.attached:
         item = Item(before, q, MESSAGE, m.address, m.id, m.device, m.c, kept, "", m.body)
         push_item(user, item, m.sender, before, turn, effects)
+    if pushes:
+        effects += notify(user, pushes, turn)
     return effects
 
 

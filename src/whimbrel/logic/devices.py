@@ -39,6 +39,7 @@ from whimbrel.domain.user import Attachment, Device, User
 from whimbrel.logic.contacts import leave, need_roster, own_there, show_device
 from whimbrel.logic.pairs import account_row, device_row, floor_of, wipe_without
 from whimbrel.logic.presence import tell_watchers
+from whimbrel.logic.push import end_pushes
 from whimbrel.logic.resources import new_offline, part_offline
 from whimbrel.logic.stream import pump
 
@@ -166,6 +167,8 @@ def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
         user.exists, user.deleted = True, False
         user.address = m.address
         user.created_us = user.last_seen_us = turn.now_us
+    else:
+        effects += end_pushes(user)
     user.last_device += 1
     device = Device(user.last_device, m.key_hash, m.name)
     device.scram = m.scram

@@ -39,6 +39,7 @@ def on_remove(user: User, m: RemoveAccount, turn: Turn) -> list[Effect]:
     user.owing.clear()
     user.open_count = 0
     user.roster, user.contacts = None, 0
+    user.pushes = None
     effects += [
         InboxUpto(user.number, user.tail),
         PairsGone(user.number),

@@ -26,6 +26,8 @@ from whimbrel.domain.im import (
     PeerProbe,
     PeerRelay,
     PeerSubscription,
+    PushRefused,
+    PushSet,
     RefsGet,
     Relay,
     RemoveThis,
@@ -114,6 +116,7 @@ from whimbrel.logic.presence import (
     on_typing,
     on_watch,
 )
+from whimbrel.logic.push import on_push_refused, on_push_set
 from whimbrel.logic.receipts import on_mark_read, on_receipt, on_receipt_ack, retry_receipt
 from whimbrel.logic.relay import on_peer_bounce, on_peer_relay, on_relay
 from whimbrel.logic.removal import on_remove, on_remove_this
@@ -343,4 +346,6 @@ HANDLERS = {
     PeerDocument: on_peer_document,
     BlockedGet: on_blocked_get,
     RefsGet: on_refs_get,
+    PushSet: on_push_set,
+    PushRefused: on_push_refused,
 }

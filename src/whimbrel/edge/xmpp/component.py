@@ -161,7 +161,11 @@ class ComponentSession(XmppSession):
         element = stanza.element
         children = list(element.children())
         if element.get("type") in ("result", "error"):
-            self._take_answer(stanza, target)
+            id = element.get("id")
+            if element.get("type") == "error" and id.startswith(im.PUSH_ID) and target.address:
+                self.hub.edge.router.tell(target.number, im.PushRefused(self.account, id))
+            else:
+                self._take_answer(stanza, target)
         elif element.get("type") not in ("get", "set") or len(children) != 1:
             self.refuse(element, "bad-request")
         elif not target.here:

@@ -44,6 +44,11 @@ speaks as any JID of its domain. What people write to it waits while it is away 
 order, once: it is asked what every XMPP client is asked (disco#info or a ping), and its answer
 confirms what came before. It may write to everybody; who does not want that blocks its domain.
 
+A component is also where notifications go (XEP-0357): a client names it and a node, and is woken by
+it when a message waits and no client of the account is there, or when this client's connection died.
+At most one a second; nothing of the message is told. A component that answers with an error is not
+asked again. Components of other servers cannot be reached: there is no server to server yet.
+
 ## What it promises
 
 - `<a/>` (XEP-0198) counts a message when it is on disk, not when it was read from the socket.
@@ -90,7 +95,7 @@ SUITES = """
 | IM, server | advanced | XEP-0398 (avatars), XEP-0163 | with PEP, its own issue |
 | IM, server | advanced | XEP-0045 (group chat) | group chat has its own issue |
 | Mobile, server | core | XEP-0198, XEP-0352 | done |
-| Mobile, server | advanced | XEP-0357 (push) | with push, its own issue |
+| Mobile, server | advanced | XEP-0357 (push) | done |
 | A/V, server | core | XEP-0215 | done |
 """
 
@@ -100,7 +105,6 @@ MISSING = """
 
 | document | why |
 |---|---|
-| XEP-0357 (push) | with push notifications, their own issue |
 | XEP-0163 (PEP), 0084, 0398, 0384's key bundles, 0402 | with PEP, its own issue |
 | XEP-0045 (group chat) | with groups, their own issue |
 | server to server | not meant yet; a JID elsewhere is answered `remote-server-not-found` |

@@ -45,6 +45,7 @@ log = structlog.get_logger("whimbrel.edge")
 REQUEST = f"<r xmlns='{names.SM}'/>".encode()
 ASK_AGAIN_S = 5.0  # a client that has handled nothing since it was asked
 ASKS_MAX = 64  # requests of one client that wait for its actor
+PUSH_EVERY_S = 1.0  # at most, for one client
 EPHEMERAL_WAITING_MAX = 500  # stanzas that pass through and wait in a session without a client
 
 
@@ -64,6 +65,8 @@ class XmppSession:
         "_open",
         "_ordinal",
         "_ping_q",
+        "_pushed_s",
+        "_pushes",
         "_queue",
         "_requested",
         "_resend_delay_s",
@@ -127,6 +130,8 @@ class XmppSession:
         self._requested = False  # an <r/> of ours is not answered
         self._can_ping = False
         self._ping_q = 0  # the same without stream management: a ping behind this item
+        self._pushes: dict[tuple[str, str], tuple[int, bytes]] = {}  # (jid, node) -> (home, iq)
+        self._pushed_s = 0.0
         # towards the actor
         self._ordinal = 0
         self._last = 0  # the last item taken
@@ -315,6 +320,26 @@ class XmppSession:
         if stream is not None:
             stream.write_stanza(data)
             self.dirty = True
+        elif q and self._pushes:
+            self._push()
+
+    def set_push(self, jid: str, node: str, home: int, stanza: bytes) -> None:
+        """This client wants to be woken so (XEP-0357); stanza b"": no more."""
+        for key in list(self._pushes):
+            if key[0] == jid and node in ("", key[1]):
+                del self._pushes[key]
+        if stanza:
+            self._pushes[jid, node] = (home, stanza)
+
+    def _push(self) -> None:
+        """Something waits in a session whose client is away."""
+        edge = self.hub.edge
+        if edge.now_s < self._pushed_s + PUSH_EVERY_S:
+            return
+        self._pushed_s = edge.now_s
+        for home, stanza in self._pushes.values():
+            told = im.PeerRelay(self.account, self.address, "", "", im.IQ, stanza)
+            edge.router.tell(home, told)
 
     def passed_over(self, q: int) -> None:
         """An item that this client is not shown."""
@@ -749,6 +774,8 @@ class XmppSession:
         self.hub.edge.counts["xmpp-hibernating"] += 1
         self._waits_s = self.hub.edge.now_s + self.hub.edge.limits.resume_s
         self._requested = False
+        if self._pushes and any(q for _, q in self._queue):
+            self._push()
 
     def end(self, condition: str = "") -> None:
         """For good: what was not confirmed waits in the inbox again."""

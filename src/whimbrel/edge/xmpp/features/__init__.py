@@ -12,6 +12,7 @@ from whimbrel.edge.xmpp.features import (
     disco,
     documents,
     management,
+    push,
     registration,
     relays,
     roster,
@@ -34,6 +35,7 @@ FEATURES: tuple[Feature, ...] = (
     registration.FEATURE,
     services.FEATURE,
     upload.FEATURE,
+    push.FEATURE,
     commands.FEATURE,
 )
 
