@@ -35,6 +35,11 @@ def on_connected(*_: Any) -> None:
     client.send_stanza(Message(to=f"{peer}@localhost", body="hello from nbxmpp", typ="chat"))
 
 
+def on_slot(task: Any) -> None:
+    slot = task.finish()
+    say("slot", slot.put_uri.rpartition("/")[2], slot.get_uri.rpartition("/")[2])
+
+
 def on_archive(task: Any) -> None:
     result = task.finish()
     say("archive", "complete" if result.complete else "part")
@@ -49,6 +54,9 @@ def on_message(_: Any, stanza: Any, properties: Any) -> None:
     say("heard", properties.body)
     if properties.body == "archive":
         client.get_module("MAM").make_query(None, queryid="q", max_=50, callback=on_archive)
+    if properties.body == "upload":
+        module = client.get_module("HTTPUpload")
+        module.request_slot("upload.localhost", "a.txt", 5, "text/plain", callback=on_slot)
     if properties.body == "bye":
         loop.quit()
 

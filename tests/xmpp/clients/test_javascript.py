@@ -15,7 +15,7 @@ from tests.web import chromium
 from tests.xmpp.clients.conftest import MODULES, Place
 from tests.xmpp.clients.middle import Middle
 from tests.xmpp.clients.test_libraries import Program
-from tests.xmpp.clients.test_python import client, jid
+from tests.xmpp.clients.test_python import Slix, client, jid
 
 SCRIPT = Path(__file__).with_name("chat.mjs")
 needs_modules = pytest.mark.skipif(
@@ -83,14 +83,15 @@ async def converse(
 
 @needs_modules
 @pytest.mark.parametrize("how", ["websocket", "bosh"])
-async def test_converse_js_chats(place: Place, elsewhere: int, how: str) -> None:
+async def test_converse_js_chats(place: Place, elsewhere: int, how: str, tmp_path: Path) -> None:
     alice, bob = place.account("alice"), place.account("bob")
     path = chromium.where()
     if path is None:
         chromium.missing("no Chromium here (apt-get install chromium, or set CHROMIUM)")
     async with client(place, bob) as b, async_playwright() as playwright:
+        b.send_message(mto=jid(alice), mbody="while you were away", mtype="chat")
         browser = await chromium.launch(playwright, path)
-        page = await browser.new_page()
+        page = await browser.new_page(ignore_https_errors=True)
         await converse(page, place, elsewhere, alice, how)
         await page.wait_for_function("window.here?.api?.connection?.connected?.()", timeout=60_000)
         await page.evaluate(f"window.here.api.chats.open('{bob[0]}@localhost')")
@@ -100,4 +101,40 @@ async def test_converse_js_chats(place: Place, elsewhere: int, how: str) -> None
         assert await b.text() == "hello from Converse"
         b.send_message(mto=jid(alice), mbody="hello Converse", mtype="chat")
         await page.get_by_text("hello Converse").first.wait_for(timeout=30_000)
+        await page.get_by_text("while you were away").first.wait_for(timeout=30_000)
+        file = tmp_path / "notes.txt"
+        file.write_text("what was uploaded")
+        await page.locator("input[type=file]").first.set_input_files(file)
+        link = await b.text()
+        assert link.endswith("/notes.txt"), link
+        if how == "websocket":
+            await resumes(page, b, alice)
+        await page.close()
+        context = await browser.new_context()  # knows nothing: what it shows is the archive's
+        page = await context.new_page()
+        await converse(page, place, elsewhere, alice, how)
+        await page.wait_for_function("window.here?.api?.connection?.connected?.()", timeout=60_000)
+        await page.evaluate(f"window.here.api.chats.open('{bob[0]}@localhost')")
+        await page.get_by_text("hello Converse").first.wait_for(timeout=30_000)
         await browser.close()
+
+
+async def resumes(page: Page, other: Slix, alice: tuple[str, str]) -> None:
+    """Its connection ends without a goodbye; the same session goes on in the next one."""
+    session = "window.here.session.get('smacks_stream_id')"
+    before = await page.evaluate(session)
+    assert before
+    await page.evaluate(
+        "() => { window.here.api.listen.on('reconnected', () => { window.again = true; });"
+        " window.here.api.connection.get()._proto.socket.close(); }"
+    )
+    for n in range(3):
+        other.send_message(mto=jid(alice), mbody=f"meanwhile {n}", mtype="chat")
+    await page.wait_for_function("window.again", timeout=60_000)
+    for n in range(3):
+        await page.get_by_text(f"meanwhile {n}").first.wait_for(timeout=30_000)
+    assert await page.evaluate(session) == before
+    for n in range(3):
+        assert (
+            await page.locator("converse-chat-message-body", has_text=f"meanwhile {n}").count() == 1
+        )

@@ -117,6 +117,8 @@ async def test_slixmpp_reads_the_archive_and_uploads(place: Place) -> None:
         info = service or await a.plugin["xep_0363"].find_upload_service(slixmpp.JID("localhost"))
         assert info is not None
         assert str(info["from"]) == "upload.localhost"
+        slot = await a.plugin["xep_0363"].request_slot(info["from"], "a.txt", 5, "text/plain")
+        assert slot["http_upload_slot"]["put"]["url"].endswith("/a.txt")
 
 
 async def test_slixmpp_blocks_and_keeps_a_vcard(place: Place) -> None:
