@@ -84,6 +84,10 @@ class Line:
             self._carry_to_device(lambda: self._at_device(data))
 
     @property
+    def unsent_bytes(self) -> int:
+        return self._unsent
+
+    @property
     def is_slow(self) -> bool:
         return self._unsent > UNSENT_MAX
 

@@ -30,6 +30,7 @@ class PlayedLink:
 
     address = "192.0.2.1"
     is_slow = False
+    unsent_bytes = 0
 
     def __init__(self) -> None:
         self.written: list[Any] = []

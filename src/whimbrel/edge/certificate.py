@@ -45,6 +45,7 @@ class Certificate:
         self.xmpp.set_alpn_protocols(["xmpp-client"])  # XEP-0368
         self.xmpp.num_tickets = 1
         self.fingerprint = ""
+        self.ends_s = 0.0
         self.end_point = b""  # RFC 5929 section 4.1
         try:
             self._load()
@@ -62,6 +63,7 @@ class Certificate:
             first.public_bytes(serialization.Encoding.DER)
         ).hexdigest()
         self.end_point = _end_point(first)
+        self.ends_s = first.not_valid_after_utc.timestamp()  # seconds since 1970
 
     def _stamp(self) -> tuple[int, int]:
         return self._certificate.stat().st_mtime_ns, self._key.stat().st_mtime_ns

@@ -43,6 +43,10 @@ class Held(Protocol):
 
     number: int
 
+    @property
+    def unsent_bytes(self) -> int: ...
+    @property
+    def who(self) -> str: ...
     def sweep(self) -> None: ...
     def refuse(self, error: Refused) -> None: ...
     def shut_down(self, message: Any) -> None: ...
@@ -77,6 +81,7 @@ class Listener:
         self._codec = MsgpackCodec()
         self._json = JsonCodec()
         self._sessions: dict[int, Held] = {}
+        self._slowest = (0, "")  # bytes that wait for one reader, and who it is
         self._silent: OrderedDict[int, Held] = OrderedDict()  # not welcomed, oldest first
         self._by_address: Counter[str] = Counter()
         self._addresses: dict[int, str] = {}
@@ -270,6 +275,14 @@ class Listener:
             session = self._sessions.get(number)
             if session is not None:
                 session.sweep()
+                unsent = session.unsent_bytes
+                if unsent > self._slowest[0]:
+                    self._slowest = (unsent, session.who)
+
+    def take_slowest(self) -> tuple[int, str]:
+        """The most that waited for one reader since the last call, and for whom."""
+        slowest, self._slowest = self._slowest, (0, "")
+        return slowest
 
     def statistics(self) -> dict[str, int]:
         return {"sessions": len(self._sessions), "silent": len(self._silent), **self.counts}

@@ -519,6 +519,15 @@ class Session:
             self._tell(message)
         self._work()
 
+    @property
+    def unsent_bytes(self) -> int:
+        return self._link.unsent_bytes
+
+    @property
+    def who(self) -> str:
+        """Whose connection it is, for the operator."""
+        return self._address or self._link.address
+
     def sweep(self) -> None:
         """About once a second: time-outs, repetitions, what the allowance held back."""
         edge = self._edge

@@ -80,6 +80,10 @@ class WebSocket:
     # ---- the session's link ---------------------------------------------------------------
 
     @property
+    def unsent_bytes(self) -> int:
+        return self._connection.unsent_bytes
+
+    @property
     def is_slow(self) -> bool:
         return self._connection.is_slow
 

@@ -20,6 +20,7 @@ from whimbrel.domain.messages import PinNotSent, ToActor
 from whimbrel.edge.certificate import Certificate, self_signed
 from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
 from whimbrel.edge.http.origin import normal_origin
+from whimbrel.edge.http.shapes import AlertLine, Alerts
 from whimbrel.edge.listener import Listener
 from whimbrel.edge.transport import Connection
 from whimbrel.edge.xmpp.bosh import Bosh
@@ -30,15 +31,19 @@ from whimbrel.edge.xmpp.stream import XmppStream
 from whimbrel.edge.xmpp.websocket import XmppSocket
 from whimbrel.logic import desk as desk_rules
 from whimbrel.logic import user as user_rules
+from whimbrel.node.alerts import Alert, Board
 from whimbrel.node.asking import Asking
 from whimbrel.node.audit import Auditor
 from whimbrel.node.clock import ClockWatch, SystemClock
 from whimbrel.node.config import Config, ConfigError
 from whimbrel.node.housekeeping import Housekeeping
 from whimbrel.node.interpreter import Interpreter
+from whimbrel.node.metrics import Metrics
+from whimbrel.node.monitor import Monitor, to_log
 from whimbrel.node.secret_files import scram_keeper, secret_file, write_private
 from whimbrel.node.sessions import Sessions
 from whimbrel.node.statistics import Statistics
+from whimbrel.node.webhook import Webhook
 from whimbrel.protocol.sasl.verifiers import salt_of
 from whimbrel.protocol.wire import ALPN
 from whimbrel.runtime.behaviour import Behaviours
@@ -81,6 +86,7 @@ class Node:
         self.company: list[str] = []  # demo accounts that answer
         self._pins: set[asyncio.Task[None]] = set()
         self._seconds = 0
+        self.webhook: Webhook | None = None
 
     async def start(self) -> None:
         config, limits = self.config, self.config.limits
@@ -105,7 +111,7 @@ class Node:
         )
         self.behaviours = Behaviours([user_rules, desk_rules], kind_of)
         self.engine = Engine(
-            self.store, self.host, self.behaviours, limits, self.loop.call_soon, self._later_us
+            self.store, self.host, self.behaviours, limits, self._soon, self._later_us
         )
         self.host.engine = self.engine
         self.asking = Asking(self.engine, self.host, self.store)
@@ -118,6 +124,8 @@ class Node:
         self.statistics = Statistics(
             self.engine, self.host, self.store, self.listener, self.auditor
         )
+        self.monitor = self._open_monitor()
+        self.metrics = Metrics(self.statistics.flat, self.monitor)
         self.listener.start()
         self.media = self._open_media()
         self.hub = self._open_hub()
@@ -138,6 +146,7 @@ class Node:
             ],
         )
         self.housekeeping.start()
+        self.monitor.start()
 
     async def _listen(self) -> None:
         """Open every configured port. A port in use is a clear error, nothing half open."""
@@ -151,6 +160,8 @@ class Node:
             admin_token=token,
             ready=self._trouble,
             stats=self.statistics.flat,
+            metrics=self.metrics.text,
+            alerts=self._alerts,
             domain=self.config.domain,
             native_port=lambda: self.ports.get("native", 0),
             fingerprint=lambda: self.certificate.fingerprint,
@@ -263,6 +274,30 @@ class Node:
         if isinstance(state, Desk):
             state.limits = self.config.signup
 
+    def _open_monitor(self) -> Monitor:
+        settings = self.config.alerts
+        tell: list[Callable[[Alert], None]] = [to_log]
+        if settings.webhook:
+            self.webhook = Webhook(settings.webhook, self.config.domain)
+            tell.append(self.webhook.tell)
+        return Monitor(
+            Board(settings, tell, lambda: self.clock.now_us() / 1e6),
+            self.engine,
+            self.listener,
+            self.folder,
+            self.store.commit_times,
+            lambda: (self.certificate.ends_s - self.clock.now_us() / 1e6) / 86_400,
+            lambda: self.auditor.last.unexplained if self.auditor.last else 0,
+        )
+
+    def _alerts(self) -> Alerts:
+        board = self.monitor.board
+        return Alerts([_line(each) for each in board.active], [_line(e) for e in board.history])
+
+    def _soon(self, call: Callable[[], None]) -> None:
+        """The engine's turns, measured."""
+        self.loop.call_soon(self.monitor.timed, call)
+
     def _later_us(self, delay_us: int, call: object) -> None:
         self.loop.call_later(delay_us / 1e6, call)  # type: ignore[arg-type]
 
@@ -311,6 +346,9 @@ class Node:
         if hasattr(self, "housekeeping"):
             self.housekeeping.stop()
             await self.auditor.stop()
+            self.monitor.stop()
+        if self.webhook is not None:
+            await self.webhook.stop()
         await self.listener.close()
         self.hub.shut_down()
         await self._until(lambda: not len(self.listener), GOODBYE_S)
@@ -327,6 +365,22 @@ class Node:
         end_s = self.loop.time() + patience_s
         while not holds() and self.loop.time() < end_s:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+def _line(alert: Alert) -> AlertLine:
+    severity = "critical" if alert.grave else "warning"
+    return AlertLine(
+        alert.name,
+        alert.active,
+        severity,
+        alert.owner,
+        alert.text,
+        alert.cause,
+        alert.value,
+        alert.threshold,
+        alert.since_s,
+        alert.at_s,
+    )
 
 
 def make_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.xmpp.settings import XmppSettings
+from whimbrel.node.alerts import AlertSettings
 
 MAY_BE_ZERO = ("archive_s",)  # of the limits: 0 means off
 NUMBER_MAX = 10**12  # microseconds of so many seconds still fit a row's 64 bits
@@ -84,6 +85,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signup: SignupLimits = SignupLimits()
     media: MediaSettings = MediaSettings()
     xmpp: XmppSettings = XmppSettings()
+    alerts: AlertSettings = AlertSettings()
 
 
 def load_config(path: Path | None) -> Config:
@@ -172,6 +174,9 @@ def _check(config: Config) -> None:
     mistake = config.xmpp.mistake(config.domain)
     if mistake:
         raise ConfigError(f"xmpp.{mistake}")
+    mistake = config.alerts.mistake()
+    if mistake:
+        raise ConfigError(f"alerts.{mistake}")
     mistake = config.media.mistake()
     if mistake:
         raise ConfigError(f"media.{mistake}")

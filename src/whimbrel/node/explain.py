@@ -13,6 +13,7 @@ from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.xmpp.settings import XmppSettings
+from whimbrel.node.alerts import AlertSettings
 from whimbrel.node.config import Config, Listen, Log, Sms, Tls, Web
 
 INTRODUCTION = """# Configuration
@@ -61,6 +62,7 @@ SECTIONS: list[tuple[str, type[msgspec.Struct]]] = [
     ("limits", Limits),
     ("signup", SignupLimits),
     ("media", MediaSettings),
+    ("alerts", AlertSettings),
 ]
 
 

@@ -23,6 +23,10 @@ class QueueGauge:
         self.longest = 0
         self._marks: deque[tuple[int, int]] = deque(maxlen=MARKS_MAX)
 
+    @property
+    def length(self) -> int:
+        return self._length()
+
     def mark(self, now_us: int) -> None:
         """Called once a turn, before it serves."""
         length = self._length()

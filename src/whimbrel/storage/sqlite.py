@@ -18,6 +18,7 @@ import msgspec
 
 from whimbrel.domain.batch import Batch
 from whimbrel.domain.errors import Unready
+from whimbrel.domain.histogram import Histogram
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Outcome
 from whimbrel.domain.wants import Want
@@ -88,6 +89,7 @@ class SqliteStore:
     ) -> None:
         self.folder = folder
         self.statistics = Statistics()
+        self.commit_times = Histogram()
         self._post = post
         self._limits = limits
         self._on_damage = on_damage
@@ -217,6 +219,7 @@ class SqliteStore:
         statistics = self.statistics
         statistics.commits += 1
         statistics.rows += batch.rows
+        self.commit_times.observe(int(self._begun * 1e6))
         milliseconds = self._begun * 1_000
         statistics.commit_ms_last = milliseconds
         statistics.commit_ms_max = max(statistics.commit_ms_max, milliseconds)

@@ -30,6 +30,7 @@ from whimbrel.domain.rows import AccountRow
 from whimbrel.domain.wants import Accounts, Want
 from whimbrel.edge.http.inside import HttpLimits, Info, Inside
 from whimbrel.edge.http.server import HttpServer, make_app
+from whimbrel.edge.http.shapes import Alerts
 
 TOKEN = "an-administrators-token"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
@@ -93,6 +94,8 @@ class SignUpWorld:
             "admin_token": TOKEN,
             "ready": lambda: self.reason,
             "stats": lambda: {"turns": 12.5},
+            "metrics": lambda: b"whimbrel_ready 1.0\n",
+            "alerts": lambda: Alerts([], []),
             "info": lambda: Info("chat.example", 7443, "AB:CD"),
         }
         self.inside = Inside(**(settings | changes))

@@ -18,6 +18,7 @@ from whimbrel.domain.turn import Turn
 from whimbrel.domain.wants import Want
 from whimbrel.edge.certificate import Certificate, self_signed
 from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
+from whimbrel.edge.http.shapes import Alerts
 from whimbrel.logic import desk as rules
 from whimbrel.services.sms import make_sender
 from whimbrel.services.sms.console import ConsoleSender
@@ -73,6 +74,8 @@ class World:
                 admin_token="",
                 ready=lambda: self.trouble,
                 stats=dict,
+                metrics=bytes,
+                alerts=lambda: Alerts([], []),
                 domain="example.org",
                 native_port=lambda: self.native_port,
                 fingerprint=lambda: "ab" * 32,

@@ -15,6 +15,7 @@ from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.keys import new_key
 from whimbrel.edge.http.problems import refused_as
 from whimbrel.edge.http.shapes import (
+    Alerts,
     Deleted,
     DeviceLine,
     LiveMessage,
@@ -110,6 +111,16 @@ async def _inspect(inside: Inside, account: int, peer: int, id: int) -> ToSessio
     return await inside.ask(
         account, lambda reply: Inspect(peer=peer, id=id, reply=reply), inside.http.ask_s
     )
+
+
+async def on_alerts(inside: Inside, request: web.Request, body: None) -> Alerts:
+    return inside.alerts()
+
+
+async def on_metrics(inside: Inside, request: web.Request, body: None) -> web.Response:
+    """The text format, version 0.0.4, which every Prometheus reads."""
+    headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    return web.Response(body=inside.metrics(), headers=headers)
 
 
 async def on_stats(inside: Inside, request: web.Request, body: None) -> Stats:

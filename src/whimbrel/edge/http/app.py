@@ -18,6 +18,7 @@ from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http import dispatch, server
 from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside, Requests, Sockets
+from whimbrel.edge.http.shapes import Alerts
 from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
 
 LIMITS = web.AppKey("limits", HttpLimits)
@@ -34,6 +35,8 @@ class HttpParts:
     admin_token: str  # empty: no administration over HTTP
     ready: Callable[[], str]  # "" or the reason why not
     stats: Callable[[], dict[str, float]]
+    metrics: Callable[[], bytes]
+    alerts: Callable[[], Alerts]
     domain: str
     native_port: Callable[[], int]
     fingerprint: Callable[[], str]
@@ -60,6 +63,8 @@ def make_app(parts: HttpParts) -> web.Application:
         admin_token=parts.admin_token,
         ready=parts.ready,
         stats=parts.stats,
+        metrics=parts.metrics,
+        alerts=parts.alerts,
         info=lambda: Info(parts.domain, parts.native_port(), parts.fingerprint()),
         signup=SignupLimits(pin_digits=parts.pin_digits),
         http=parts.limits,

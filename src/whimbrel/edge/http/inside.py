@@ -17,6 +17,7 @@ from whimbrel.domain.media import Media
 from whimbrel.domain.messages import ToActor
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
+from whimbrel.edge.http.shapes import Alerts
 from whimbrel.edge.transport import Application, Connection
 from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
 
@@ -91,6 +92,8 @@ class Inside:
     admin_token: str  # empty: no administration over HTTP
     ready: Callable[[], str]  # "" or the reason why not
     stats: Callable[[], dict[str, float]]
+    metrics: Callable[[], bytes]  # in the text format of Prometheus
+    alerts: Callable[[], Alerts]
     info: Callable[[], Info]
     signup: SignupLimits = field(default_factory=SignupLimits)
     http: HttpLimits = field(default_factory=HttpLimits)

@@ -15,6 +15,7 @@ from whimbrel.edge.http import admin, bosh, health, hostmeta, media, pages, sign
 from whimbrel.edge.http import web as browser
 from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.shapes import (
+    Alerts,
     Deleted,
     Health,
     HostMeta,
@@ -324,6 +325,25 @@ ROUTES: tuple[Route, ...] = (
         gives=Stats,
         access=Access.ADMIN,
         summary="Counters of the server",
+        tags=("administration",),
+    ),
+    Route(
+        method="GET",
+        path="/admin/alerts",
+        handle=admin.on_alerts,
+        gives=Alerts,
+        access=Access.ADMIN,
+        summary="Alerts that are active, and the last changes",
+        tags=("administration",),
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        handle=admin.on_metrics,
+        gives=None,
+        answer="text/plain",
+        access=Access.ADMIN,
+        summary="Figures for Prometheus, in its text format",
         tags=("administration",),
     ),
     Route(

@@ -168,6 +168,28 @@ class Stats(Shape, frozen=True):
     stats: dict[str, float]
 
 
+class AlertLine(Shape, frozen=True):
+    """One change of one alert. since_s, at_s: seconds since 1970."""
+
+    name: str
+    active: bool
+    severity: str  # warning or critical
+    owner: str
+    text: str
+    cause: str
+    value: float
+    threshold: float
+    since_s: float
+    at_s: float
+
+
+class Alerts(Shape, frozen=True):
+    """history: the last changes, the newest last."""
+
+    active: list[AlertLine]
+    history: list[AlertLine]
+
+
 class MediaRequest(Shape, frozen=True):
     """Ask for a slot. sha256: of the file, hex. recipients: how many accounts are to get it."""
 

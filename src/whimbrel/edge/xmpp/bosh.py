@@ -89,6 +89,10 @@ class BoshLink:
             self.answer()
 
     @property
+    def unsent_bytes(self) -> int:
+        return self._out_bytes
+
+    @property
     def has_unsent(self) -> bool:
         return self._out_bytes > 0
 

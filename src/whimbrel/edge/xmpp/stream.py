@@ -539,6 +539,15 @@ class XmppStream:
             log.info("reader is too slow, disconnected", code=SlowReader.code)
             self.abort()
 
+    @property
+    def unsent_bytes(self) -> int:
+        return self.link.unsent_bytes
+
+    @property
+    def who(self) -> str:
+        """Whose connection it is, for the operator."""
+        return self.address or self.link.address
+
     # ---- time ----------------------------------------------------------------------------
 
     def sweep(self) -> None:

@@ -1,0 +1,30 @@
+"""Histograms: how long something takes, counted by powers of two. Cheap enough to be always on."""
+
+BOUNDS_US = tuple(64 << n for n in range(18))  # 64 us .. 8.4 s
+
+
+class Histogram:
+    """Of microseconds. counts[n]: at most BOUNDS_US[n]; the last: more than all of them."""
+
+    __slots__ = ("counts", "largest_us", "sum_us")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_US) + 1)
+        self.sum_us = 0
+        self.largest_us = 0  # since somebody took it
+
+    def observe(self, us: int) -> None:
+        at = ((us - 1) >> 6).bit_length() if us > BOUNDS_US[0] else 0
+        self.counts[min(at, len(BOUNDS_US))] += 1
+        self.sum_us += us
+        if us > self.largest_us:
+            self.largest_us = us
+
+    def take_largest_us(self) -> int:
+        """The largest since the last call."""
+        largest, self.largest_us = self.largest_us, 0
+        return largest
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
