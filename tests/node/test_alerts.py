@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from whimbrel.domain.limits import Limits
@@ -194,7 +195,7 @@ async def test_the_webhook_is_told_again_until_it_answers() -> None:
     async with hook(refuse=2) as opened:
         webhook = Webhook(opened.url, "chat.example.org", first_pause_s=0.001)
         webhook.tell(an_alert())
-        webhook.tell(an_alert()._replace(active=False, at_s=11.5))
+        webhook.tell(replace(an_alert(), active=False, at_s=11.5))
         first, second = await opened.next(), await opened.next()
         await webhook.stop()
     assert (first["version"], first["status"], second["status"]) == ("4", "firing", "resolved")

@@ -99,7 +99,7 @@ RULES = (
 )
 
 
-class Alert(NamedTuple):
+class Alert(msgspec.Struct, frozen=True):
     """name: of the figure. active: False: it has cleared. since_s, at_s: seconds since 1970."""
 
     name: str
@@ -112,6 +112,7 @@ class Alert(NamedTuple):
     threshold: float
     since_s: float
     at_s: float
+    __repr__ = discreet
 
 
 class _State:
@@ -179,7 +180,9 @@ class Board:
         state = self._states[rule.figure]
         assert state.alert is not None
         text = f"{_figure(value, rule.unit)} {rule.title}"
-        over = state.alert._replace(active=False, text=text, value=value, at_s=self._wall_s())
+        over = msgspec.structs.replace(
+            state.alert, active=False, text=text, value=value, at_s=self._wall_s()
+        )
         state.alert, state.bad_s = None, -1.0
         self._say(over)
 

@@ -65,18 +65,18 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         labelled: dict[str, CounterMetricFamily] = {}
-        for key, value in self._flat().items():
-            name, colon, code = key.partition(":")
+        for figure, value in self._flat().items():
+            name, colon, code = figure.partition(":")
             name = "whimbrel_" + name.replace("-", "_")
             if colon:
                 family = labelled.get(name)
                 if family is None:
                     family = labelled[name] = CounterMetricFamily(name, "by code", labels=["code"])
                 family.add_metric([code], value)
-            elif key in GAUGES:
-                yield GaugeMetricFamily(name, key.replace("_", " "), value)
+            elif figure in GAUGES:
+                yield GaugeMetricFamily(name, figure.replace("_", " "), value)
             else:
-                yield CounterMetricFamily(name, key.replace("_", " "), value)
+                yield CounterMetricFamily(name, figure.replace("_", " "), value)
         yield from labelled.values()
         monitor = self._monitor
         for field, about in SAMPLED.items():
