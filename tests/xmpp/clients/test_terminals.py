@@ -77,27 +77,6 @@ def test_profanity_logs_in_sends_receives_and_gets_what_waited(
         listener.until("/notes.txt")
 
 
-@needs("profanity")
-@needs("go-sendxmpp")
-def test_profanity_reads_the_archive(place: Place, tmp_path: Path) -> None:
-    carl, bob = place.account("carl"), place.account("bob")
-    home = tmp_path / "other"
-    home.mkdir()
-    with GoListener(place, carl, home) as listener:  # it takes the message: nothing waits
-        go_send(place, bob, carl[0], "long ago")
-        listener.until("long ago")
-    with Terminal(["profanity"], tmp_path) as screen:
-        screen.until("Type '/help'")
-        screen.type("/mam on")
-        screen.until("Message Arc")
-        screen.type(f"/connect {carl[0]}@localhost server 127.0.0.1 port {place.port} tls trust")
-        screen.until("Enter password")
-        screen.type(carl[1])
-        screen.until("logged in successfully")
-        screen.type(f"/msg {bob[0]}@localhost")
-        screen.until("long ago")
-
-
 MCABBER = """\
 set jid = {jid}
 set password = {key}

@@ -73,7 +73,7 @@ Each is driven by `make test` (tests/xmpp/clients) against a real server, with t
 | slixmpp 1.17.0 | yes (STARTTLS, SCRAM) | yes | yes | yes | yes | yes | gets its slot |
 | nbxmpp 4.2.2 (Gajim's library) | yes (STARTTLS) | yes | yes | yes | yes | yes | gets its slot |
 | aioxmpp 0.13.3 | yes (STARTTLS) | yes | yes | yes | yes | no (not spoken) | no (not spoken) |
-| profanity 0.13.1 | yes (STARTTLS) | yes | yes | yes | no (not spoken) | yes | yes |
+| profanity 0.13.1 | yes (STARTTLS) | yes | yes | yes | no (not spoken) | by hand: yes | yes |
 | mcabber 1.1.2 | yes (STARTTLS) | yes | yes | yes | no (not spoken) | no (not spoken) | no (not spoken) |
 | go-sendxmpp 0.5.7 | yes (STARTTLS, TLS) | yes | yes | yes | no (not spoken) | no (not spoken) | yes |
 | @xmpp/client 0.14.0 | yes (TLS, SASL2, FAST) | yes | yes | yes | yes | no (not spoken) | no (not spoken) |
