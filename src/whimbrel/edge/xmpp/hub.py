@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from whimbrel.domain.media import Media
 from whimbrel.edge.session import Numbers
 from whimbrel.edge.throttle import Throttle
+from whimbrel.edge.xmpp.acknowledging import Acknowledging
 from whimbrel.edge.xmpp.feature import Feature, Iq
 from whimbrel.edge.xmpp.session import XmppSession
 from whimbrel.edge.xmpp.settings import XmppSettings
@@ -88,7 +89,7 @@ class Hub:
         self.targets.components = set(settings.components)
         self.started_s = edge.now_s
         self._new_accounts = Throttle(ACCOUNTS_PER_HOUR / 3_600, ACCOUNTS_PER_HOUR, 10_000)
-        self._asking: dict[XmppSession, None] = {}
+        self._asking: dict[Acknowledging, None] = {}
         for feature in self.features:
             if feature.begin is not None:
                 feature.begin(self)
@@ -134,7 +135,7 @@ class Hub:
         self.tokens[token] = session
         return token
 
-    def ask_soon(self, session: XmppSession) -> None:
+    def ask_soon(self, session: Acknowledging) -> None:
         """Its client is asked what it has, together with all others that are due: one question
         for all that was written meanwhile, and one commit for all that is answered.
         """
@@ -142,7 +143,7 @@ class Hub:
             self.edge.later(ASK_EVERY_S, self._ask)
         self._asking[session] = None
 
-    def is_asking(self, session: XmppSession) -> bool:
+    def is_asking(self, session: Acknowledging) -> bool:
         return session in self._asking
 
     def _ask(self) -> None:

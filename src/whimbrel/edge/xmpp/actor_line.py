@@ -1,0 +1,164 @@
+"""A session's line to its account's actor: in order, resent until answered, attached again.
+
+DELIVERY.md "Device -> actor": submits that are not answered are sent again, in order, with
+back-off; an actor that has lost its memory is told where we stand. Above it: acknowledging.py.
+The layers of a session are one object: there are as many of them as there are clients.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from whimbrel.domain import messages as m
+from whimbrel.edge.session import ATTACH_FIRST_S, ATTACH_MAX_S, BUSY_RETRY_S
+
+if TYPE_CHECKING:
+    from whimbrel.edge.xmpp.hub import Hub
+    from whimbrel.edge.xmpp.presence import Presence
+    from whimbrel.edge.xmpp.stream import XmppStream
+
+ASKS_MAX = 64  # requests of one client that wait for its actor
+
+
+class ActorLine:
+    __slots__ = (
+        "_asks",
+        "_attach_delay_s",
+        "_attach_s",
+        "_backlog",
+        "_confirmed",
+        "_forgotten",
+        "_last",
+        "_open",
+        "_ordinal",
+        "_resend_delay_s",
+        "_resend_s",
+        "_tag",
+        "account",
+        "device",
+        "hub",
+        "number",
+        "over",
+        "presence",
+        "stream",
+    )
+    number: int
+    presence: Presence
+
+    def __init__(self, hub: Hub, stream: XmppStream, account: int) -> None:
+        self.hub = hub
+        self.stream: XmppStream | None = stream
+        self.account = account
+        self.device = 0
+        self.over = False
+        self._ordinal = 0
+        self._last = 0  # the last item taken
+        self._confirmed = 0
+        self._backlog: deque[m.ToActor] = deque()
+        self._open: dict[int, m.Submit] = {}
+        self._asks: dict[int, Callable[[Any], None]] = {}
+        self._tag = 0
+        self._forgotten = False
+        self._attach_s = self._resend_s = 0.0
+        self._resend_delay_s = 0.0
+        self._attach_delay_s = ATTACH_FIRST_S
+
+    def tell(self, message: m.ToActor) -> None:
+        """In order, also when the actor's mailbox is full."""
+        backlog = self._backlog
+        if backlog or not self.hub.edge.router.tell(self.account, message):
+            if not backlog:
+                self.hub.edge.later(BUSY_RETRY_S, self._try_backlog)
+            backlog.append(message)
+
+    def _try_backlog(self) -> None:
+        backlog = self._backlog
+        if self.over and not backlog:
+            return
+        tell = self.hub.edge.router.tell
+        while backlog and tell(self.account, backlog[0]):
+            backlog.popleft()
+        if backlog:
+            self.hub.edge.later(BUSY_RETRY_S, self._try_backlog)
+        elif self.stream is not None:
+            self.stream.go_on()
+
+    def ask(self, make: Callable[[int], m.ToActor], then: Callable[[Any], None]) -> bool:
+        """Ask the actor something: then(answer). False: too much is asked already."""
+        if len(self._asks) >= ASKS_MAX:
+            return False
+        self._tag += 1
+        self._asks[self._tag] = then
+        self.tell(make(self._tag))
+        return True
+
+    def ask_other(
+        self, account: int, make: Callable[[int], m.ToActor], then: Callable[[Any], None]
+    ) -> bool:
+        """The same of another account's actor; lost if it is busy."""
+        if len(self._asks) >= ASKS_MAX:
+            return False
+        self._tag += 1
+        self._asks[self._tag] = then
+        if not self.hub.edge.router.tell(account, make(self._tag)):
+            self._asks.pop(self._tag, None)
+            return False
+        return True
+
+    def submit(self, message: m.Submit) -> None:
+        if not self._open:
+            self._put_off_resend()
+        self._open[message.c] = message
+        self.tell(message)
+
+    def _put_off_resend(self) -> None:
+        self._resend_delay_s = self.hub.edge.limits.resend_first_s
+        self._resend_s = self.hub.edge.now_s + self._resend_delay_s
+
+    def _resend_all(self) -> None:
+        if not self._backlog:
+            for message in self._open.values():
+                self.tell(message)
+
+    def confirm(self, q: int) -> None:
+        """The client has everything up to this item."""
+        if q > self._confirmed:
+            self._confirmed = q
+            self._last = max(self._last, q)  # it had it before it went unavailable and came back
+            self.tell(m.Confirm(self.device, self.number, q))
+
+    def _attach_soon(self) -> None:
+        delay_s = self._attach_delay_s
+        self._attach_delay_s = min(delay_s * 2, ATTACH_MAX_S)
+        self._attach_s = self.hub.edge.now_s + self.hub.edge.limits.reattach_s
+        self.hub.edge.later(delay_s, self._attach)
+
+    def _attach(self) -> None:
+        """The actor has lost its memory: say where we stand, then repeat what is unanswered."""
+        if self.over:
+            return
+        if not self.hub.edge.ready():
+            self._attach_soon()
+            return
+        self._backlog.clear()
+        self._say_where()
+        self.presence.again()
+        for message in self._open.values():
+            self.tell(message)
+
+    def _say_where(self) -> None:
+        self.tell(m.Attach(self.device, self.number, self._ordinal, self._last, self._confirmed))
+
+    def sweep_line(self, now_s: float) -> None:
+        """Once a second: what is unanswered is sent again, and the actor hears from us."""
+        limits = self.hub.edge.limits
+        if self._open and now_s >= self._resend_s:
+            self._resend_delay_s = min(self._resend_delay_s * 2, limits.resend_max_s)
+            self._resend_s = now_s + self._resend_delay_s
+            self._resend_all()
+        if now_s >= self._attach_s:
+            self._attach_delay_s = ATTACH_FIRST_S
+            self._attach_s = now_s + limits.reattach_s
+            self._say_where()
