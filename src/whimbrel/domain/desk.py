@@ -63,15 +63,14 @@ class Counter:
 class Desk:
     """The one sign-up desk. `limits` is set by the node before the desk is filled."""
 
-    __slots__ = ("alarm_us", "counters", "limits", "signups")
-
-    VERSION = 1
+    __slots__ = ("alarm_us", "counters", "limits", "more", "signups")
 
     def __init__(self, limits: SignupLimits) -> None:
         self.limits = limits
         self.signups: dict[str, SignupRow] = {}
         self.counters: dict[str, Counter] = {}
         self.alarm_us = NEVER  # monotonic time at which the runtime wakes this actor
+        self.more: dict[str, object] | None = None  # as in domain/user.py
 
     @property
     def full(self) -> bool:

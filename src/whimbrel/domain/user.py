@@ -246,6 +246,7 @@ class User:
         "last_id",
         "last_seen_us",
         "loaded",
+        "more",
         "number",
         "open_count",
         "owing",
@@ -258,8 +259,6 @@ class User:
         "waiting",
         "watchers",
     )
-
-    VERSION = 1
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -288,6 +287,8 @@ class User:
         self.attached: dict[int, Attachment] = {}  # by device; the registry's own dict
         self.watchers: dict[int, int] = {}  # peer -> until_us
         self.loaded: dict[object, object] = {}  # answers to NotLoaded, taken by the rule
+        # What newer rules remember until a restart makes fields of it (docs/upgrade.md).
+        self.more: dict[str, object] | None = None
         self.alarm_us = NEVER  # monotonic time at which the runtime wakes this actor
 
     @property

@@ -298,6 +298,16 @@ def idle(desk: Desk) -> bool:
     return not desk.signups and not desk.counters
 
 
+def migrate(desk: Desk, came: int, goes: int) -> Desk:
+    """Bring a state from one version to another, in both directions (docs/upgrade.md).
+
+    Rules that raise STATE_VERSION know how to do that from and to the version before.
+    """
+    raise ValueError(f"no way from version {came} of the state to version {goes}")
+
+
+STATE_VERSION = 1
+
 HANDLERS = {
     RequestPin: on_request,
     VerifyPin: on_verify,

@@ -288,6 +288,16 @@ def idle(user: User) -> bool:
     )
 
 
+def migrate(user: User, came: int, goes: int) -> User:
+    """Bring a state from one version to another, in both directions (docs/upgrade.md).
+
+    Rules that raise STATE_VERSION know how to do that from and to the version before.
+    """
+    raise ValueError(f"no way from version {came} of the state to version {goes}")
+
+
+STATE_VERSION = 1  # of the shape of the state: what its fields hold and mean
+
 HANDLERS = {
     Submit: on_submit,
     Deliver: on_deliver,

@@ -19,6 +19,7 @@ class Cell:
     __slots__ = (
         "alarm_us",
         "batch",
+        "behaviour",
         "crashes",
         "key",
         "kind",
@@ -36,6 +37,7 @@ class Cell:
         self.key = key
         self.kind = kind
         self.state: Any = None
+        self.behaviour: Any = None  # the Behaviour that made the state or was last to run
         self.status = ASLEEP
         self.queued = 0  # messages in the engine's queue or parked here: the mailbox
         self.parked: deque[Any] | None = None

@@ -23,7 +23,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Outcome, Store
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.wants import NotLoaded, Want
-from whimbrel.runtime.behaviour import Behaviours
+from whimbrel.runtime.behaviour import Behaviour, Behaviours
 from whimbrel.runtime.cell import ASLEEP, GONE, LOADING, NEVER, PAUSED, READY, WAITING, Cell
 from whimbrel.runtime.gauges import QueueGauge
 from whimbrel.runtime.supervisor import CrashLog
@@ -80,6 +80,7 @@ class Engine:
         self.store = store
         self.host = host
         self.behaviours = behaviours
+        self._current = behaviours.current
         self.limits = limits
         self.ready = True
         self.committed = 0
@@ -242,14 +243,20 @@ class Engine:
         if cell.status == GONE:
             return
         if cell.status == ASLEEP:
-            self._load([cell], [self.behaviours[cell.kind].want(cell.key, message)])
+            self._load([cell], [self._want(cell, message)])
         if cell.status:
             self._park(cell, message)
         else:
             self._run(cell, message, turn)
 
     def _run(self, cell: Cell, message: Any, turn: Turn) -> None:
-        behaviour = self.behaviours[cell.kind]
+        behaviour = cell.behaviour
+        if behaviour is not self._current[cell.kind]:
+            behaviour = self._due(cell)
+            if behaviour is None:
+                self._park(cell, message, first=True)
+                self._when_committed(cell)
+                return
         state, crashes = cell.state, cell.crashes
         try:
             if crashes is not None and _is_poison(crashes, message):
@@ -276,6 +283,52 @@ class Engine:
                 cell.batch = batch.number
         if state.alarm_us < cell.alarm_us:
             self._alarmed.append(cell)
+
+    # ---- versions of the rules -----------------------------------------------------------
+
+    def _want(self, cell: Cell, message: Any) -> Want:
+        """What an actor is loaded from. Whose version asks is whose version fills."""
+        behaviour = cell.behaviour = self.behaviours.pick(cell.kind, cell.key)
+        want: Want = behaviour.want(cell.key, message)
+        return want
+
+    def _due(self, cell: Cell) -> Behaviour | None:
+        """The rules that this actor should have now; its state is brought to their version.
+
+        None: that did not work, and the state is dropped: the rows are the truth.
+        """
+        came: Behaviour = cell.behaviour
+        due = self.behaviours.pick(cell.kind, cell.key)
+        if came is due:
+            return due
+        if came.version != due.version:
+            newer = came if came.version > due.version else due
+            try:
+                cell.state = newer.migrate(cell.state, came.version, due.version)
+            except Exception as error:
+                self.counts["states_not_migrated"] += 1
+                if self.behaviours.trial is not None:
+                    self.behaviours.trial.failed(due, cell.key, None, error)
+                self._forget(cell, cell.state, error)
+                return None
+            self.counts["states_migrated"] += 1
+        cell.behaviour = due
+        return due
+
+    def _forget(self, cell: Cell, about: Any, error: BaseException) -> None:
+        """The state is gone; its sessions attach again."""
+        state, cell.state = cell.state, None
+        cell.alarm_us = NEVER
+        cell.needy = None
+        self.host.crashed(cell.key, about, error)
+        self.host.dropped(cell.key, state)
+
+    def _fell_back(self, cell: Cell, message: Any, error: Exception) -> bool:
+        """A version on trial failed: no crash. The old one loads the actor and is asked."""
+        trial = self.behaviours.trial
+        return trial is not None and trial.failed(cell.behaviour, cell.key, message, error)
+
+    # ---- parking -------------------------------------------------------------------------
 
     def _set_timers(self) -> None:
         """At the end of a turn: most alarms were taken back within it."""
@@ -321,7 +374,7 @@ class Engine:
                 break
             if cell.status == ASLEEP and cell.key not in cells:
                 cells[cell.key] = cell
-                wants.append(self.behaviours[cell.kind].want(cell.key, message))
+                wants.append(self._want(cell, message))
         if cells:
             self._load(list(cells.values()), wants)
 
@@ -357,13 +410,20 @@ class Engine:
     def _awake(self, cell: Cell, rows: object) -> None:
         if cell.status == GONE:
             return
-        behaviour = self.behaviours[cell.kind]
-        state = behaviour.new(cell.key)
-        self.host.adopt(cell.key, state)
+        behaviour = cell.behaviour
+        state = None
         try:
+            state = behaviour.new(cell.key)
+            self.host.adopt(cell.key, state)
             behaviour.fill(state, rows)
         except Exception as error:
-            self._rest(cell, rows, error)
+            if self._fell_back(cell, None, error):
+                self.host.crashed(cell.key, rows, error)
+                if state is not None:
+                    self.host.asleep(cell.key, state)
+                self._resume(cell)
+            else:
+                self._rest(cell, rows, error)
             return
         cell.state = state
         cell.alarm_us = NEVER
@@ -386,7 +446,7 @@ class Engine:
             self._park(cell, message, first=True)
             self._after.setdefault(cell.batch, []).append(lambda: self._waited(cell))
             return
-        behaviour = self.behaviours[cell.kind]
+        behaviour = cell.behaviour
         generation = self._generation
         state = cell.state
         inline = True
@@ -431,22 +491,25 @@ class Engine:
 
     # ---- crashing ------------------------------------------------------------------------
 
-    def _crash(self, cell: Cell, message: Any, error: BaseException, turn: Turn) -> None:
+    def _crash(self, cell: Cell, message: Any, error: Exception, turn: Turn) -> None:
         """Drop the actor, load it again, and let the message try once more.
 
-        Twice: it becomes a dead letter and the rules refuse it by name (`poison`).
+        Twice: it becomes a dead letter and the rules refuse it by name (`poison`). Rules on
+        trial do not count: the message is tried on the ones before them.
         """
+        if self._fell_back(cell, message, error):
+            self.counts["fell_back"] += 1
+            self._forget(cell, message, error)
+            self._park(cell, message, first=True)
+            self._when_committed(cell)
+            return
         self.counts["crashes"] += 1
         limits = self.limits
         crashes = cell.crashes
         if crashes is None:
             crashes = cell.crashes = CrashLog()
         crashes.note(message, turn.mono_us)
-        state, cell.state = cell.state, None
-        cell.alarm_us = NEVER
-        cell.needy = None
-        self.host.crashed(cell.key, message, error)
-        self.host.dropped(cell.key, state)
+        self._forget(cell, message, error)
         if crashes.suspect_crashes <= 2:
             self._park(cell, message, first=True)
             if crashes.suspect_crashes == 2:
@@ -598,11 +661,18 @@ class Engine:
             cell = self.cells.get(self._sweep.pop())
             if (
                 cell is not None
+                and cell.status == READY
+                and cell.behaviour is not self._current[cell.kind]
+                and self._due(cell) is None
+            ):
+                self._when_committed(cell)  # so that no version is kept by who hears nothing
+            if (
+                cell is not None
                 and cell.status <= ASLEEP  # asleep: it crashed, and nobody has wanted it since
                 and not cell.queued
                 and cell.batch <= self.committed
                 and now_us - cell.used_us >= idle_us
-                and (cell.status or self.behaviours[cell.kind].idle(cell.state))
+                and (cell.status or cell.behaviour.idle(cell.state))
             ):
                 del self.cells[cell.key]
                 if cell.state is not None:
