@@ -4,7 +4,9 @@ when it has to; "archive" asks for the archive.
 Arguments: port, name, key, whom it greets. It ends when it hears "bye".
 """
 
+import ssl
 import sys
+import urllib.request
 from typing import Any
 
 from gi.repository import GLib
@@ -36,8 +38,16 @@ def on_connected(*_: Any) -> None:
 
 
 def on_slot(task: Any) -> None:
+    """Gajim sends the file with an HTTP library of its own, too."""
     slot = task.finish()
-    say("slot", slot.put_uri.rpartition("/")[2], slot.get_uri.rpartition("/")[2])
+    whole = ssl._create_unverified_context()
+    put = urllib.request.Request(
+        slot.put_uri, b"a fish", {"Content-Type": "text/plain", **slot.headers}, method="PUT"
+    )
+    with urllib.request.urlopen(put, context=whole) as done:
+        say("put", done.status)
+    with urllib.request.urlopen(slot.get_uri, context=whole) as got:
+        say("got", got.read().decode())
 
 
 def on_archive(task: Any) -> None:
@@ -56,7 +66,7 @@ def on_message(_: Any, stanza: Any, properties: Any) -> None:
         client.get_module("MAM").make_query(None, queryid="q", max_=50, callback=on_archive)
     if properties.body == "upload":
         module = client.get_module("HTTPUpload")
-        module.request_slot("upload.localhost", "a.txt", 5, "text/plain", callback=on_slot)
+        module.request_slot("upload.localhost", "a.txt", 6, "text/plain", callback=on_slot)
     if properties.body == "bye":
         loop.quit()
 

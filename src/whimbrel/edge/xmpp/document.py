@@ -70,8 +70,8 @@ Each is driven by `make test` (tests/xmpp/clients) against a real server, with t
 
 | client | logs in | sends | receives | offline | resumes | archive | upload |
 |---|---|---|---|---|---|---|---|
-| slixmpp 1.17.0 | yes (STARTTLS, SCRAM) | yes | yes | yes | yes | yes | gets its slot |
-| nbxmpp 4.2.2 (Gajim's library) | yes (STARTTLS) | yes | yes | yes | yes | yes | gets its slot |
+| slixmpp 1.17.0 | yes (STARTTLS, SCRAM) | yes | yes | yes | yes | yes | yes |
+| nbxmpp 4.2.2 (Gajim's library) | yes (STARTTLS) | yes | yes | yes | yes | yes | yes |
 | aioxmpp 0.13.3 | yes (STARTTLS) | yes | yes | yes | yes | no (not spoken) | no (not spoken) |
 | profanity 0.13.1 | yes (STARTTLS) | yes | yes | yes | no (not spoken) | by hand: yes | yes |
 | mcabber 1.1.2 | yes (STARTTLS) | yes | yes | yes | no (not spoken) | no (not spoken) | no (not spoken) |
