@@ -142,6 +142,18 @@ class RawClient(asyncio.Protocol):
             data = self.outgoing.read()
         self._transport.write(data)
 
+    def stop_reading(self) -> None:
+        assert self._transport is not None
+        self._transport.pause_reading()
+
+    def read_on(self) -> None:
+        assert self._transport is not None
+        self._transport.resume_reading()
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()

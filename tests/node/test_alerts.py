@@ -92,12 +92,12 @@ def test_the_trend_is_told() -> None:
 @pytest.mark.parametrize(
     ("figures", "cause"),
     [
-        ({"commit_ms": 900.0}, "slow disk: a commit took 900 ms"),
-        ({"turn_ms": 700.0, "loop_lag_ms": 720.0}, "long turns: one took 700 ms"),
-        ({"loop_lag_ms": 900.0}, "the loop was held up outside of turns for 900 ms"),
+        ({"commit_ms": 900.0}, "slow disk: a commit takes 900 ms"),
+        ({"turn_ms": 700.0, "loop_lag_ms": 720.0}, "busy loop: one turn took 700 ms"),
+        ({"loop_lag_ms": 900.0}, "busy loop: held up outside of turns for 900 ms"),
         (
             {"mailbox_length": 400, "mailbox_owner": "alice"},
-            "one hot actor: 400 messages are for alice",
+            "one hot actor: 400 messages are for alice, who gets 0 a second",
         ),
         (
             {"arrived_per_s": 2_000.0, "served_per_s": 1_000.0},
@@ -136,6 +136,12 @@ def test_every_rule_has_a_threshold_and_a_figure() -> None:
     for rule in RULES:
         assert rule.figure in AlertSettings.__struct_fields__
         assert rule.figure in Sample.__struct_fields__
+
+
+def test_operators_are_told_what_to_do_about_every_alert() -> None:
+    table = Path("docs/operations.md").read_text(encoding="utf-8")
+    for rule in RULES:
+        assert f"`{rule.figure}`" in table, rule.figure
 
 
 def test_a_mistake_in_the_settings_names_its_key(tmp_path: Path) -> None:
@@ -281,7 +287,7 @@ async def test_a_loop_that_is_held_up_is_told_of_everywhere_and_clears_itself(
             fired = await opened.next()
             assert fired["status"] == "firing"
             assert fired["alerts"][0]["labels"]["alertname"] == "whimbrel_loop_lag_ms"
-            assert "the loop was held up outside of turns" in str(fired["alerts"][0]["annotations"])
+            assert "busy loop: held up outside of turns" in str(fired["alerts"][0]["annotations"])
             over = await opened.next()
             assert over["status"] == "resolved"
             status, text = await get(node, "/admin/alerts")

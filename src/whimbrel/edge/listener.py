@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -36,6 +36,16 @@ SWEEP_PARTS = 4  # each session is looked at once a second
 ADDRESSES_MAX = 100_000
 ACCOUNTS_MAX = 100_000
 BACKLOG = 1_024
+BEHIND_BYTES = 65_536  # unsent: more than what any reader leaves for a moment
+
+
+class Output(NamedTuple):
+    """Bytes that wait for the slowest reader, who it is, and how long it has been behind."""
+
+    bytes: int = 0
+    who: str = ""
+    behind_s: float = 0.0
+    all_bytes: int = 0  # that wait for anybody, as of the last second
 
 
 class Held(Protocol):
@@ -81,7 +91,10 @@ class Listener:
         self._codec = MsgpackCodec()
         self._json = JsonCodec()
         self._sessions: dict[int, Held] = {}
-        self._slowest = (0, "")  # bytes that wait for one reader, and who it is
+        self._slowest = Output()  # whose bytes wait longest, since somebody asked
+        self._unsent = 0  # of all, in this round of sweeps and
+        self._unsent_all = 0  # in the one before
+        self._behind: dict[int, float] = {}  # sessions that read too slowly, since when
         self._silent: OrderedDict[int, Held] = OrderedDict()  # not welcomed, oldest first
         self._by_address: Counter[str] = Counter()
         self._addresses: dict[int, str] = {}
@@ -251,6 +264,7 @@ class Listener:
         if self._sessions.pop(session.number, None) is None:
             return
         self._silent.pop(session.number, None)
+        self._behind.pop(session.number, None)
         address = self._addresses.pop(session.number)
         self._by_address[address] -= 1
         if not self._by_address[address]:
@@ -276,13 +290,25 @@ class Listener:
             if session is not None:
                 session.sweep()
                 unsent = session.unsent_bytes
-                if unsent > self._slowest[0]:
-                    self._slowest = (unsent, session.who)
+                if unsent or self._behind:
+                    self._measure(session, unsent)
+        if not part:
+            self._unsent_all, self._unsent = self._unsent, 0
 
-    def take_slowest(self) -> tuple[int, str]:
+    def _measure(self, session: Held, unsent: int) -> None:
+        self._unsent += unsent
+        since_s = self.now_s
+        if unsent > BEHIND_BYTES:
+            since_s = self._behind.setdefault(session.number, since_s)
+        else:
+            self._behind.pop(session.number, None)
+        if unsent > self._slowest.bytes:
+            self._slowest = Output(unsent, session.who, self.now_s - since_s)
+
+    def take_slowest(self) -> "Output":
         """The most that waited for one reader since the last call, and for whom."""
-        slowest, self._slowest = self._slowest, (0, "")
-        return slowest
+        slowest, self._slowest = self._slowest, Output()
+        return slowest._replace(all_bytes=self._unsent_all)
 
     def statistics(self) -> dict[str, int]:
         return {"sessions": len(self._sessions), "silent": len(self._silent), **self.counts}

@@ -303,6 +303,7 @@ class Connection(asyncio.BufferedProtocol):
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         self._out_bytes = 0
+        self._counts["bytes-out"] += len(data)
         transport = self.transport
         assert transport is not None
         if self._tls is None:

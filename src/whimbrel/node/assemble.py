@@ -283,9 +283,9 @@ class Node:
         return Monitor(
             Board(settings, tell, lambda: self.clock.now_us() / 1e6),
             self.engine,
+            self.store,
             self.listener,
-            self.folder,
-            self.store.commit_times,
+            self.clock,
             lambda: (self.certificate.ends_s - self.clock.now_us() / 1e6) / 86_400,
             lambda: self.auditor.last.unexplained if self.auditor.last else 0,
         )
@@ -296,7 +296,10 @@ class Node:
 
     def _soon(self, call: Callable[[], None]) -> None:
         """The engine's turns, measured."""
-        self.loop.call_soon(self.monitor.timed, call)
+        if self.monitor.on:
+            self.loop.call_soon(self.monitor.timed, call)
+        else:
+            self.loop.call_soon(call)
 
     def _later_us(self, delay_us: int, call: object) -> None:
         self.loop.call_later(delay_us / 1e6, call)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""The monitor: once a second it measures every queue and hands the figures to the alerts.
+"""The monitor: once a second it measures everything and hands the figures to the alerts.
 
-What is counted is counted by those who queue (runtime/gauges.py, domain/histogram.py); here it is
-only read. docs/operations.md says what each alert asks of people.
+queues.py reads the queues, watchdog.py sees where the loop is held up, the rest is read here.
+docs/operations.md says what each alert asks of people.
 """
 
 import asyncio
@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING
 import structlog
 
 from whimbrel.domain.histogram import Histogram
+from whimbrel.domain.ports import Clock
 from whimbrel.node.alerts import Alert, Board, Sample
+from whimbrel.node.probed import Probed
+from whimbrel.node.queues import Queues, name_of
+from whimbrel.node.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from whimbrel.edge.listener import Listener
     from whimbrel.runtime.engine import Engine
+    from whimbrel.storage.sqlite import SqliteStore
 
 log = structlog.get_logger("whimbrel.alerts")
 
 TICK_S = 0.1
-CELLS_MAX = 20_000  # mailboxes are compared only where they are few, or the queue is long
-QUEUE_LONG = 100
+LOOK_S = 0.95  # the tick after that: once a second, also where ticks are late
 SLOW_EVERY_S = 10.0  # figures that change slowly
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -38,38 +42,49 @@ class Monitor:
         self,
         board: Board,
         engine: "Engine",
+        store: "SqliteStore",
         listener: "Listener",
-        folder: Path,
-        commits: Histogram,
+        clock: Clock,
         certificate_days: Callable[[], float],
         audit_findings: Callable[[], int],
     ) -> None:
         self.board = board
         self.turns = Histogram()
         self.lag = Histogram()
-        self.commits = commits
+        self.commits = store.commit_times
         self.sample = Sample()
+        self.queues = Queues(engine, store, listener, listener.limits)
+        self.probed = Probed()
+        self.on = board.settings.on
         self._engine = engine
+        self._store = store
         self._listener = listener
-        self._folder = folder
+        self._clock = clock
         self._certificate_days = certificate_days
         self._audit_findings = audit_findings
         self._loop = asyncio.get_running_loop()
+        self._watchdog = Watchdog(self._whose)
         self._handle: asyncio.TimerHandle | None = None
         self._due_s = 0.0
-        self._ticks = 0
-        self._last = (time.monotonic(), 0, 0)
+        self._look_s = self._loop.time() + LOOK_S
+        self._last_s = time.monotonic()
+        self._cpu_s = time.process_time()
         self._slow_s = -SLOW_EVERY_S
         self._slow = (0.0, 0.0, 0.0)  # descriptors, disk, certificate
+        self._memory_mib_max = memory_allowed_mib()
 
     def start(self) -> None:
+        if not self.on:
+            return
         self._due_s = self._loop.time() + TICK_S
         self._handle = self._loop.call_at(self._due_s, self._tick)
+        self._watchdog.start()
 
     def stop(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+        self._watchdog.stop()
 
     def timed(self, call: Callable[[], None]) -> None:
         """Run a turn, and remember how long it took."""
@@ -79,13 +94,20 @@ class Monitor:
         finally:
             self.turns.observe((time.perf_counter_ns() - began) // 1_000)
 
+    def _whose(self) -> str:
+        """Whose rule runs; asked by the watchdog's thread."""
+        cell = self._engine.running
+        return name_of(cell) if cell is not None else ""
+
     def _tick(self) -> None:
         now_s = self._loop.time()
         self.lag.observe(max(0, int((now_s - self._due_s) * 1e6)))
         self._due_s = now_s + TICK_S
         self._handle = self._loop.call_at(self._due_s, self._tick)
-        self._ticks += 1
-        if self._ticks % 10 == 0:
+        self._watchdog.beat()
+        self.queues.glance()
+        if now_s >= self._look_s:
+            self._look_s = now_s + LOOK_S
             self.look()
 
     def look(self) -> None:
@@ -93,53 +115,61 @@ class Monitor:
         self.board.look(self.sample)
 
     def _measure(self) -> Sample:
-        engine, gauge = self._engine, self._engine.queue_gauge
-        now_s = time.monotonic()
-        before_s, arrived, served = self._last
-        self._last = (now_s, gauge.arrived, gauge.served)
-        seconds = max(now_s - before_s, 1e-3)
-        length = gauge.length
-        mailbox, owner = self._longest_mailbox(length)
-        unsent, reader = self._listener.take_slowest()
+        now_s, cpu_s = time.monotonic(), time.process_time()
+        cpu_part = (cpu_s - self._cpu_s) / max(now_s - self._last_s, 1e-3)
+        self._last_s, self._cpu_s = now_s, cpu_s
+        queues = self.queues.measure(self._clock.now_us())
+        turns, mailbox, output = queues["turns"], queues["mailbox"], queues["output"]
+        retries, timers, inboxes = queues["retries"], queues["timers"], queues["inboxes"]
+        hot = self.queues.hottest[0] if self.queues.hottest else None
         if now_s - self._slow_s >= SLOW_EVERY_S:
             self._slow_s = now_s
             self._slow = (_descriptors(), self._disk_free_mib(), self._certificate_days())
         descriptors, disk, certificate = self._slow
+        memory_mib = resident_mib()
         return Sample(
             at_s=now_s,
-            turn_queue_length=length,
-            turn_queue_age_ms=gauge.age_us(int(now_s * 1e6)) / 1e3,
-            arrived_per_s=(gauge.arrived - arrived) / seconds,
-            served_per_s=(gauge.served - served) / seconds,
-            mailbox_length=mailbox,
-            mailbox_owner=owner,
-            output_bytes=unsent,
-            output_owner=reader,
-            commit_ms=self.commits.take_largest_us() / 1e3,
+            turn_queue_length=turns.length,
+            turn_queue_age_ms=turns.age_s * 1e3,
+            arrived_per_s=turns.arrived_per_s,
+            served_per_s=turns.served_per_s,
+            mailbox_length=mailbox.length,
+            mailbox_owner=mailbox.owner,
+            mailbox_state=mailbox.state,
+            hot_owner=hot.address if hot is not None else "",
+            hot_per_s=hot.served_per_s if hot is not None else 0.0,
+            writer_rows=queues["writer"].length,
+            output_bytes=output.length,
+            output_owner=output.owner,
+            window_percent=self.queues.window_percent,
+            window_owner=queues["windows"].owner,
+            commit_ms=max(self.commits.take_largest_us() / 1e3, self._store.busy_s * 1e3),
             turn_ms=self.turns.take_largest_us() / 1e3,
             loop_lag_ms=self.lag.take_largest_us() / 1e3,
-            timers=len(engine.timers),
-            actors=len(engine.cells),
+            held_at=self._watchdog.take(),
+            cpu_part=cpu_part,
+            retries=retries.length,
+            retries_owner=retries.owner,
+            inbox_messages=inboxes.length,
+            inbox_owner=inboxes.owner,
+            timers=timers.length,
+            timers_late_ms=timers.age_s * 1e3,
+            actors=len(self._engine.cells),
             sessions=len(self._listener),
-            memory_mib=_resident_mib(),
+            memory_mib=memory_mib,
+            memory_percent=100.0 * memory_mib / self._memory_mib_max,
             descriptors_percent=descriptors,
             disk_free_mib=disk,
             certificate_days=certificate,
             audit_findings=self._audit_findings(),
+            probe_ms=self.probed.ms,
+            probe_failures=self.probed.failures,
+            probe_trouble=self.probed.trouble,
         )
-
-    def _longest_mailbox(self, queue: int) -> tuple[int, str]:
-        cells = self._engine.cells
-        if not cells or (len(cells) > CELLS_MAX and queue < QUEUE_LONG):
-            return 0, ""
-        cell = max(cells.values(), key=lambda each: each.queued)
-        if not cell.queued:
-            return 0, ""
-        return cell.queued, getattr(cell.state, "address", "") or f"actor {cell.key}"
 
     def _disk_free_mib(self) -> float:
         try:
-            return shutil.disk_usage(self._folder).free / 1_048_576
+            return shutil.disk_usage(self._store.folder).free / 1_048_576
         except OSError:
             return 0.0
 
@@ -154,12 +184,23 @@ def _descriptors() -> float:
     return 100.0 * used / allowed if allowed > 0 else 0.0
 
 
-def _resident_mib() -> float:
+def resident_mib() -> float:
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except (OSError, IndexError, ValueError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return pages * PAGE_KIB / 1024
+
+
+def memory_allowed_mib() -> float:
+    """What this process may use: the limit of its control group, else the machine's memory."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * PAGE_KIB / 1024]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int(Path(file).read_text(encoding="ascii")) / 1_048_576)
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return min(limits)
 
 
 def to_log(alert: Alert) -> None:

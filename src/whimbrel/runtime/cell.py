@@ -27,6 +27,7 @@ class Cell:
         "needy",
         "parked",
         "queued",
+        "runs",
         "state",
         "status",
         "tenure",
@@ -45,6 +46,7 @@ class Cell:
         self.batch = -1  # the last batch that this actor ran in
         self.alarm_us = NEVER  # the earliest timer that is set
         self.used_us = 0
+        self.runs = 0  # messages served since the monitor looked
         self.crashes: CrashLog | None = None
         self.needy: Any = None  # the message whose rule asked for facts last,
         self.needs = 0  # and how often in a row

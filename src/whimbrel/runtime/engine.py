@@ -17,6 +17,8 @@ paused) is one state machine and reads best in one place.
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
+from operator import attrgetter
 from typing import Any, Protocol
 
 from whimbrel.domain.limits import Limits
@@ -105,6 +107,8 @@ class Engine:
         self._sweep: list[int] = []
         self._alarmed: list[Cell] = []  # actors that want to be woken earlier than before
         self._turn: Turn | None = None
+        self._full: Cell | None = None  # the last one whose mailbox took no more
+        self.running: Cell | None = None  # whose rule runs, or ran last in this turn
         self.queue_gauge = QueueGauge(
             "turn_queue", lambda: len(self._queue) + len(self._local) + len(self._resumed)
         )
@@ -121,6 +125,7 @@ class Engine:
                 cell is not None and cell.queued >= self.limits.mailbox_max
             ):
                 self.counts["mailbox_busy"] += 1
+                self._full = cell
                 return False
         elif not self.ready:
             return True  # whoever sent it will attach or retry after the recovery
@@ -143,6 +148,7 @@ class Engine:
             cell = self.cells[key] = Cell(key, self.behaviours.kind_of(key))
         elif message.request and cell.queued >= self.limits.mailbox_max:
             self.counts["mailbox_busy"] += 1
+            self._full = cell
             answers = self.behaviours[cell.kind].busy(key, message)
             if answers:
                 self.host.perform(key, answers, self._open, self._releases)
@@ -195,7 +201,7 @@ class Engine:
                 self._fail(Outcome.FAILED, f"internal error: {type(error).__name__}")
             return
         finally:
-            self._turn = None
+            self._turn = self.running = None
         if generation != self._generation:
             return  # the store failed under us: everything was dropped
         self._set_timers()
@@ -258,6 +264,8 @@ class Engine:
                 self._when_committed(cell)
                 return
         state, crashes = cell.state, cell.crashes
+        self.running = cell
+        cell.runs += 1
         try:
             if crashes is not None and _is_poison(crashes, message):
                 effects = behaviour.poison(state, message, turn)
@@ -697,6 +705,21 @@ class Engine:
         self.host.abandoned(lost)
         if any(map(lost, self._open.touched)):
             self._fail(Outcome.FENCED, "its shards belong to another node now")
+
+    @property
+    def rows_waiting(self) -> tuple[int, int]:
+        """Row operations that are being committed, and those gathered behind them."""
+        return self._flying.rows if self._flying is not None else 0, self._open.rows
+
+    def take_full(self) -> Cell | None:
+        """Whose mailbox was full since the last call, the last time that one was."""
+        full, self._full = self._full, None
+        return full
+
+    def longest_queued(self, at_most: int) -> Cell | None:
+        """The cell with the longest mailbox among those that the queue's head is for."""
+        cells = [cell for cell, _ in islice(self._queue, at_most)]
+        return max(cells, key=attrgetter("queued"), default=None)
 
     @property
     def quiet(self) -> bool:

@@ -21,6 +21,11 @@ class Timers:
         self._order += 1
         heappush(self._heap, (at_us, self._order, key))
 
+    @property
+    def added(self) -> int:
+        """How many were ever set."""
+        return self._order
+
     def next_us(self) -> int | None:
         return self._heap[0][0] if self._heap else None
 

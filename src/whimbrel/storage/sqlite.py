@@ -50,6 +50,8 @@ class Statistics(msgspec.Struct):
     checkpoints: int = 0
     checkpoint_ms_last: float = 0.0
     checkpoint_ms_max: float = 0.0
+    sent_rows: int = 0  # messages written to sent logs
+    inbox_rows: int = 0  # items written to inboxes
 
 
 def _ignore(text: str) -> None:
@@ -102,6 +104,7 @@ class SqliteStore:
         self._batch: Batch | None = None  # of the commit under way
         self._done: Done | None = None
         self._begun = 0.0
+        self._busy_since = 0.0  # when the writer was given its job; 0: it has none
         self._error: Exception | None = None  # of the commit or checkpoint just run
         self._broken = ""  # why nothing is written until recover() succeeded
         self._recovered: Callable[[bool, str], None] | None = None
@@ -147,6 +150,7 @@ class SqliteStore:
             self._post(partial(done, outcome, text))
             return
         self._busy = True
+        self._busy_since = self._begun
         self._batch = batch
         self._done = done
         self._writer.do(self._commit_in_writer)
@@ -171,6 +175,11 @@ class SqliteStore:
             self._roll_back()
             return self._failed(reason(error))
         return None, ""
+
+    @property
+    def busy_s(self) -> float:
+        """How long the writer's thread has been at its present job (commit, checkpoint)."""
+        return time.perf_counter() - self._busy_since if self._busy_since else 0.0
 
     def _failed(self, text: str) -> tuple[Outcome, str]:
         self._broken = text
@@ -219,6 +228,8 @@ class SqliteStore:
         statistics = self.statistics
         statistics.commits += 1
         statistics.rows += batch.rows
+        statistics.sent_rows += len(batch.sent)
+        statistics.inbox_rows += len(batch.inbox)
         self.commit_times.observe(int(self._begun * 1e6))
         milliseconds = self._begun * 1_000
         statistics.commit_ms_last = milliseconds
@@ -230,6 +241,7 @@ class SqliteStore:
     def _go_on(self) -> None:
         """The writer is free: recovery first, then a checkpoint if one is due, then commits."""
         self._busy = False
+        self._busy_since = 0.0
         if self._closed:
             return
         if self._recovered is not None:
@@ -259,7 +271,7 @@ class SqliteStore:
     def _start_checkpoint(self) -> None:
         self._busy = True
         truncate = self._truncation_due()
-        self._begun = time.perf_counter()
+        self._begun = self._busy_since = time.perf_counter()
         self._writer.do(partial(self._checkpoint_in_writer, truncate))
 
     def _checkpoint_in_writer(self, truncate: bool) -> None:
@@ -321,6 +333,7 @@ class SqliteStore:
 
     def _start_recovery(self) -> None:
         self._busy = True
+        self._busy_since = time.perf_counter()
         while self._waiting:
             self._post(partial(self._waiting.popleft()[1], *self._failed(self._broken)))
         if self._reader is not None:
