@@ -239,6 +239,7 @@ class Register(ToActor, frozen=True):
     name: str  # of the device
     reply: int  # who waits for Registered
     scram: bytes = b""  # verifiers of the key
+    house: bool = False  # the server itself asks, for one of its own accounts
 
 
 class RemoveAccount(ToActor, frozen=True):

@@ -18,6 +18,7 @@ from whimbrel.domain.answers import (
 )
 from whimbrel.domain.effects import Effect, Push, Reply, Tell
 from whimbrel.domain.errors import Busy, Exists, NotAuthorized, NotFound, Replaced
+from whimbrel.domain.ids import HOUSE
 from whimbrel.domain.im import Done, NewAccount, SetKey
 from whimbrel.domain.messages import (
     Attach,
@@ -153,6 +154,8 @@ def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
     created = not user.exists
     if user.address and user.address != m.address:  # two addresses, one number: decision 0005
         return [Reply(m.reply, Rejected(Exists.code))]
+    if created and m.address in HOUSE and not m.house:
+        return [Reply(m.reply, Rejected(Exists.code))]
     need_roster(user)
     effects: list[Effect] = []
     start = floor_of(user)
@@ -182,7 +185,7 @@ def on_register(user: User, m: Register, turn: Turn) -> list[Effect]:
 
 def on_new_account(user: User, m: NewAccount, turn: Turn) -> list[Effect]:
     """A name that nobody has, or ever had: what was removed keeps its numbers to itself."""
-    if user.exists or user.deleted:
+    if user.exists or user.deleted or m.address in HOUSE:
         return [Push(m.session, Done(m.tag, Exists.code))]
     effects = on_register(user, Register(m.address, m.key_hash, "", 0, m.scram), turn)
     kept = [effect for effect in effects if not isinstance(effect, Reply)]

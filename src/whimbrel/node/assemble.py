@@ -7,7 +7,7 @@ store -> interpreter and engine -> router -> listeners (native, HTTP) -> houseke
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -34,9 +34,12 @@ from whimbrel.logic import user as user_rules
 from whimbrel.node.alerts import Alert, Board
 from whimbrel.node.asking import Asking
 from whimbrel.node.audit import Auditor
+from whimbrel.node.chatter import NAME, Chatter
 from whimbrel.node.clock import ClockWatch, SystemClock
 from whimbrel.node.config import Config, ConfigError
+from whimbrel.node.house import House
 from whimbrel.node.housekeeping import Housekeeping
+from whimbrel.node.inner import InnerClient
 from whimbrel.node.interpreter import Interpreter
 from whimbrel.node.metrics import Metrics
 from whimbrel.node.monitor import Monitor, to_log
@@ -87,6 +90,7 @@ class Node:
         self._pins: set[asyncio.Task[None]] = set()
         self._seconds = 0
         self.webhook: Webhook | None = None
+        self.teller: InnerClient | None = None  # the account that writes to administrators
 
     async def start(self) -> None:
         config, limits = self.config, self.config.limits
@@ -124,6 +128,7 @@ class Node:
         self.statistics = Statistics(
             self.engine, self.host, self.store, self.listener, self.auditor
         )
+        self.house = House(self.folder, self.asking.ask, self.keep)
         self.monitor = self._open_monitor()
         self.metrics = Metrics(self.statistics.flat, self.monitor)
         self.listener.start()
@@ -147,6 +152,8 @@ class Node:
         )
         self.housekeeping.start()
         self.monitor.start()
+        if self.teller is not None:
+            self.teller.connect()
 
     async def _listen(self) -> None:
         """Open every configured port. A port in use is a clear error, nothing half open."""
@@ -280,6 +287,8 @@ class Node:
         if settings.webhook:
             self.webhook = Webhook(settings.webhook, self.config.domain)
             tell.append(self.webhook.tell)
+        if settings.accounts:
+            tell.append(self._open_teller(settings.accounts))
         return Monitor(
             Board(settings, tell, lambda: self.clock.now_us() / 1e6),
             self.engine,
@@ -289,6 +298,25 @@ class Node:
             lambda: (self.certificate.ends_s - self.clock.now_us() / 1e6) / 86_400,
             lambda: self.auditor.last.unexplained if self.auditor.last else 0,
         )
+
+    def _open_teller(self, accounts: Sequence[str]) -> Callable[[Alert], None]:
+        """Alerts to administrators' accounts; connects when everything listens."""
+        chatter = Chatter(
+            accounts,
+            self.config.domain,
+            lambda to, text: teller.send(to, text),
+            self.loop.call_later,
+            self.loop.time,
+        )
+        teller = self.teller = InnerClient(
+            self.listener,
+            NAME,
+            lambda: self.house.keys(NAME),
+            chatter.stored,
+            chatter.delivered,
+            chatter.refused,
+        )
+        return chatter.tell
 
     def _alerts(self) -> Alerts:
         board = self.monitor.board
@@ -352,6 +380,8 @@ class Node:
             self.monitor.stop()
         if self.webhook is not None:
             await self.webhook.stop()
+        if self.teller is not None:
+            self.teller.close()
         await self.listener.close()
         self.hub.shut_down()
         await self._until(lambda: not len(self.listener), GOODBYE_S)
