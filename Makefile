@@ -22,7 +22,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 run: $(VENV)/.run
 	@$(BIN)/whimbrel serve $(ARGS)
 
-# What the tests of clients want besides: a browser, two checkers, and XMPP clients that others wrote.
+# What tests want besides: a browser, two checkers, XMPP clients that others wrote, and PostgreSQL's
+# binaries (the tests start a server of their own).
 # What cannot be had is said by the tests that are skipped for it.
 AXE := axe-core@4.14.1
 TSC := typescript@7.0.2
@@ -39,6 +40,14 @@ $(VENV)/.web: $(VENV)/.dev Makefile
 			echo "installing python3-$$want for the tests (once) ..."; \
 			apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-$$want >/dev/null; } || true; \
 	done
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+		test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+			echo "installing PostgreSQL for the tests (once; its service is not started) ..."; \
+			mkdir -p /etc/postgresql-common && \
+			grep -qs create_main_cluster /etc/postgresql-common/createcluster.conf || \
+				echo "create_main_cluster = false" >> /etc/postgresql-common/createcluster.conf; \
+			apt-get update -qq && apt-get install -qq -y --no-install-recommends \
+				postgresql-15 postgresql-client-15 >/dev/null; } || true
 	@command -v npm >/dev/null && npm install --prefix $(VENV)/web --no-save --no-package-lock \
 		--silent --no-fund --no-audit --ignore-scripts $(AXE) $(TSC) $(XMPPJS) $(CONVERSE) || true
 	@touch $@

@@ -58,10 +58,14 @@ class Holder:
         self.store = store
         self.loop = loop
 
+    def batch(self, *rows: Row) -> Batch:
+        """As the engine would hand it in."""
+        return batch_of(*rows)
+
     def commit(self, *rows: Row) -> tuple[Outcome, str]:
         """Write in one batch and wait for the outcome."""
         results: list[tuple[Outcome, str]] = []
-        self.store.commit(batch_of(*rows), lambda outcome, why: results.append((outcome, why)))
+        self.store.commit(self.batch(*rows), lambda outcome, why: results.append((outcome, why)))
         self.loop.run_until(lambda: results)
         return results[0]
 
@@ -84,6 +88,9 @@ class Holder:
         self.store.recover(lambda sound, why: results.append((sound, why)))
         self.loop.run_until(lambda: results)
         return results[0]
+
+    def close(self) -> None:
+        self.store.close()
 
     def usurp(self) -> None:
         """Another process takes the database over."""

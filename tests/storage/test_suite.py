@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from tests.storage.holder import Holder, batch_of
+from tests.storage.holder import Holder
 from tests.storage.samples import (
     ALICE,
     BOB,
@@ -462,7 +462,7 @@ def test_everything_is_there_after_reopening(holder: Holder) -> None:
     assert rows.open == [sent(ALICE, 1, BOB)]
     assert inbox_numbers(again, ALICE) == [1]
     assert again.store.era == holder.store.era
-    again.store.close()
+    again.close()
 
 
 def test_a_batch_that_fails_writes_nothing_at_all(holder: Holder) -> None:
@@ -493,7 +493,7 @@ def test_commits_behind_a_failed_one_fail_too_and_in_order(holder: Holder) -> No
         def done(outcome: Outcome, reason: str, n: int = n) -> None:
             results.append((n, outcome))
 
-        holder.store.commit(batch_of(row), done)
+        holder.store.commit(holder.batch(row), done)
     holder.loop.run_until(lambda: len(results) == 3)
     assert results == [(0, Outcome.COMMITTED), (1, Outcome.FAILED), (2, Outcome.FAILED)]
     holder.recover()
@@ -504,7 +504,7 @@ def test_commits_are_answered_in_order_and_never_before_commit_returns(holder: H
     order: list[int] = []
     for n in range(20):
         rows = (inbox(BOB, n + 1),) if n % 3 else ()  # a turn without rows queues like any other
-        holder.store.commit(batch_of(*rows), lambda outcome, reason, n=n: order.append(n))
+        holder.store.commit(holder.batch(*rows), lambda outcome, reason, n=n: order.append(n))
         assert n not in order
     holder.loop.run_until(lambda: len(order) == 20)
     assert order == list(range(20))
@@ -515,9 +515,11 @@ def test_a_commit_asked_for_inside_an_answer_is_carried_out(holder: Holder) -> N
 
     def first(outcome: Outcome, reason: str) -> None:
         order.append("first")
-        holder.store.commit(batch_of(inbox(BOB, 2)), lambda outcome, reason: order.append("second"))
+        holder.store.commit(
+            holder.batch(inbox(BOB, 2)), lambda outcome, reason: order.append("second")
+        )
 
-    holder.store.commit(batch_of(inbox(BOB, 1)), first)
+    holder.store.commit(holder.batch(inbox(BOB, 1)), first)
     holder.loop.run_until(lambda: len(order) == 2)
     assert inbox_numbers(holder) == [1, 2]
 
@@ -544,7 +546,7 @@ def test_recovery_takes_the_database_over_again(holder: Holder) -> None:
 
 
 def test_a_closed_store_refuses(holder: Holder) -> None:
-    holder.store.close()
+    holder.close()
     assert holder.commit(inbox(BOB, 1)) == (Outcome.FAILED, "the store is closed")
     assert isinstance(holder.load(Totals()), Exception)
     assert holder.recover() == (False, "the store is closed")
