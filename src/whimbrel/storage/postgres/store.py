@@ -345,8 +345,9 @@ class PostgresStore:
                     await self.ownership.retake()
                 self._broken = ""
                 self.statistics.recoveries += 1
-            except Unready as error:
-                text = self._broken = str(error)
+            except Exception as error:  # whatever it is: whoever waits hears of it
+                text = str(error) if isinstance(error, Unready) else words(error)
+                self._broken = text
             while self._waiting:
                 _, waiting = self._waiting.popleft()
                 self._loop.call_soon(waiting, Outcome.FAILED, text or "recovered meanwhile")
