@@ -107,6 +107,11 @@ class SimDevice:
         self._retry_us = min(self._retry_us * 2, 5 * SECOND)
         self.world.time.after(self.chance.randrange(self._retry_us), self.connect)
 
+    def finished(self, line: "Line") -> None:
+        """The server has ended its side in good order."""
+        line.hang_up(silently=False)
+        self.disconnected(line)
+
     def vanish(self, for_us: int, silently: bool) -> None:
         """Into a tunnel; comes back by itself."""
         self.online = False

@@ -7,12 +7,14 @@ bug can be shown to be caught by the right one.
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
+from sim.client import identity_of, is_client
 from sim.time import START_US
+from sim.xmpp_laws import XMPP, XmppLaws
 from whimbrel.domain.batch import Batch
 from whimbrel.domain.errors import UNDELIVERABLE
 from whimbrel.domain.ids import account_number
 from whimbrel.domain.messages import Deliver
-from whimbrel.domain.rows import COPY, FAILURE, FINAL_STATES, MESSAGE, OPEN
+from whimbrel.domain.rows import COPY, FAILURE, FINAL_STATES, MESSAGE, OFFLINE, OPEN, OWN
 from whimbrel.protocol import wire
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Laws:
         self.start: dict[int, dict[int, int]] = defaultdict(dict)  # where devices began
         self.tries: dict[tuple[int, int, int, int], deque[int]] = defaultdict(deque)
         self._last_c: dict[tuple[str, str, int], int] = {}
+        self.xmpp = XmppLaws(self)
 
     def check(self, law: int, what: str, holds: bool, detail: str = "") -> None:
         self.checks += 1
@@ -112,15 +115,19 @@ class Laws:
 
     def shown(self, device: "SimDevice", m: wire.Message, text: str) -> None:
         who = (m.sender, m.device, m.c)
+        said = identity_of(text)
+        if said is not None and is_client(said[1]):  # the server has numbers of its own for it
+            self.check(2, "shown as it was written", said[0] == m.sender, text)
+            who = said
         screen = self.screens[device.name]
         self.check(2, "shown once", who not in screen, f"{who} at {device.name}")
         screen.add(who)
         self.seen_by[who].add(device.number)
         self.check(2, "shown as it was written", text == _text(*who), f"{who}: {text}")
-        line = (device.name, m.sender, m.device)
+        line = (device.name, m.sender, who[1])
         before = self._last_c.get(line, 0)
-        self.check(3, "in the order of sending", m.c > before, f"{m.c} after {before} at {line}")
-        self._last_c[line] = m.c
+        self.check(3, "in the order of sending", who[2] > before, f"{who} after {before} at {line}")
+        self._last_c[line] = who[2]
         tables = self.world.disk.tables
         row = tables.inbox.get(device.actor, {}).get(m.q)
         gone = any(done >= m.q for done in self.confirmed[device.actor].values())
@@ -176,7 +183,11 @@ class Laws:
             done, start = self.confirmed[owner], self.start[owner]
             devices = self.world.disk.tables.devices.get(owner, {})
             gone = {row.device for row in batch.devices_gone if row.account == owner}
-            left = [max(done.get(n, 0), start.get(n, 0)) for n in devices if n not in gone]
+            left = [
+                max(done.get(XMPP if row.kind == OFFLINE else n, 0), start.get(n, 0))
+                for n, row in devices.items()
+                if n not in gone and row.kind in (OWN, OFFLINE)
+            ]
             if kept and left:
                 self.check(
                     4, "wiped only when confirmed", max(kept) <= min(left), f"{owner} {upto}"
@@ -198,8 +209,14 @@ class Laws:
                 self.start[owner][number] = device.confirmed
                 rows = disk.tables.inbox.get(owner, {})
                 waiting = [q for q, row in rows.items() if row.kind == MESSAGE]
-                whole = not waiting or device.confirmed < min(waiting) or self.restored
+                whole = (
+                    device.kind != OWN
+                    or not waiting
+                    or device.confirmed < min(waiting)
+                    or self.restored
+                )
                 self.check(2, "a new device gets all that waits", whole, f"{owner}/{number}")
+        self.xmpp.written(batch)
         for owner, id in batch.sent:
             self.ids[owner].add(id)
         for (owner, q), row in batch.inbox.items():
@@ -263,6 +280,7 @@ class Laws:
                 (q for q in tables.inbox.get(device.actor, {})), default=device.last
             ):
                 left.append(f"{device.name} has {device.last} of {tail}")
+        left += self.xmpp.pending()
         left += [f"{owner} open {id}" for owner, rows in tables.open.items() for id in rows]
         left += [f"{owner} owes {peer}" for owner, rows in tables.owed.items() for peer in rows]
         return left or self._unwiped()
@@ -294,6 +312,7 @@ class Laws:
         if row is not None and row.code == "blocked":
             self._nobody_saw(who, to)
             return
+        self.xmpp.explained(who, to)
         alive = [d for d in self.world.devices if d.account == to and self._was_there(d)]
         if not alive:
             return

@@ -9,6 +9,7 @@ dialogue stand in tests/laws (docs/laws.md); the two lists together cover the wh
 from sim.device import SimDevice
 from sim.node import SimNode
 from sim.planting import Edit, Mutant
+from sim.xmpp_mutants import XMPP
 from whimbrel.edge.session import Session
 from whimbrel.logic import (
     deliver,
@@ -481,4 +482,4 @@ OWN = (
     ),
 )
 
-MUTANTS = (*TABLE, *OWN)
+MUTANTS = (*TABLE, *OWN, *XMPP)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sim.time import MS
 
 if TYPE_CHECKING:
+    from sim.client import XmppClient
     from sim.device import SimDevice
     from sim.node import SimNode
     from sim.world import SimWorld
@@ -53,7 +54,7 @@ class Network:
 class Line:
     """One connection of a device. The node's side of it is what a session calls its link."""
 
-    def __init__(self, network: Network, device: "SimDevice", node: "SimNode") -> None:
+    def __init__(self, network: Network, device: "SimDevice | XmppClient", node: "SimNode") -> None:
         self.network = network
         self.device = device
         self.node = node
@@ -61,6 +62,11 @@ class Line:
         self.address = f"device-{device.name}"
         self.is_closed = False
         self.session: Any = None
+        self.unsent_bytes_max = UNSENT_MAX
+        self.stalled_until_us = 0  # the device reads nothing until then
+        self.tls_version = ""
+        self.peer_finished = False
+        self._read_to_the_end = False
         self.deaf = False  # half open: the device went away without a word
         self._out: list[bytes] = []
         self._held: deque[bytes] = deque()  # read, while the session had paused reading
@@ -89,7 +95,17 @@ class Line:
 
     @property
     def is_slow(self) -> bool:
-        return self._unsent > UNSENT_MAX
+        return self._unsent > self.unsent_bytes_max
+
+    @property
+    def has_unsent(self) -> bool:
+        return self.is_slow
+
+    def start_tls(self, context: object) -> None:
+        raise NotImplementedError
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        return None
 
     def pause_reading(self) -> None:
         self._paused = True
@@ -113,6 +129,12 @@ class Line:
             self._carry_to_device(self._end_at_device)
         self._node_side_ends()
 
+    def finish(self) -> None:
+        """What is written still arrives, then the end; the device closes when it has read it."""
+        self.flush()
+        if not self.is_closed:
+            self._carry_to_device(self._finished_at_device)
+
     def abort(self) -> None:
         self._out.clear()
         self.close()
@@ -127,7 +149,8 @@ class Line:
         """The device leaves. Silently: the node finds out by its time-outs only."""
         self.deaf = True
         if not silently:
-            self._carry_to_node(self._node_side_ends)
+            polite = self._read_to_the_end
+            self._carry_to_node(lambda: self._node_side_ends(polite))
 
     def cut(self) -> None:
         """The connection breaks; both ends learn it, each in its time."""
@@ -144,7 +167,8 @@ class Line:
 
     def _carry_to_device(self, call: Callable[[], None]) -> None:
         time = self.network.world.time
-        self._to_device_us = max(self._to_device_us, time.now_us + self.network.latency_us())
+        at_us = time.now_us + self.network.latency_us()
+        self._to_device_us = max(self._to_device_us, at_us, self.stalled_until_us)
         time.at(self._to_device_us, call)
 
     def _at_node(self, data: bytes) -> None:
@@ -165,8 +189,14 @@ class Line:
             self.deaf = True
             self.device.disconnected(self)
 
-    def _node_side_ends(self) -> None:
+    def _finished_at_device(self) -> None:
+        if not self.deaf:
+            self._read_to_the_end = True
+            self.device.finished(self)
+
+    def _node_side_ends(self, polite: bool = False) -> None:
         if not self.is_closed:
             self.is_closed = True
+            self.peer_finished = polite
             if self.session is not None:  # else: it broke before it was accepted
                 self.session.closed()

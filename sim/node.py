@@ -6,9 +6,11 @@ What stands here and not in production code yet is the taking and keeping of lea
 
 from collections import Counter
 from collections.abc import Callable
+from hashlib import sha256
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from sim.client import DOMAIN
 from sim.disk import LEASE_US, SimStore
 from sim.network import Line
 from sim.time import MS, SECOND, NodeClock
@@ -18,7 +20,11 @@ from whimbrel.domain.messages import Alarm, ExpireInbox, ToActor
 from whimbrel.domain.ports import Router
 from whimbrel.domain.wants import OwnersExpired, OwnersOpen
 from whimbrel.edge.framed import FramedSession
-from whimbrel.edge.session import Numbers, Session
+from whimbrel.edge.session import Numbers
+from whimbrel.edge.xmpp.features import features_for
+from whimbrel.edge.xmpp.hub import Hub
+from whimbrel.edge.xmpp.settings import XmppSettings
+from whimbrel.edge.xmpp.stream import XmppStream
 from whimbrel.logic import user as user_rules
 from whimbrel.node.clock import ClockWatch
 from whimbrel.node.interpreter import Interpreter
@@ -47,7 +53,7 @@ class SimEdge:
         self.limits = node.limits
         self.counts: Counter[str] = Counter()
         self.now_s = node.clock.monotonic_us() / 1e6
-        self.lines: dict[Session, Line] = {}
+        self.lines: dict[Any, Line] = {}  # by session, or XMPP stream
 
     def keep(self, address: str, password: str) -> bytes:
         return b""
@@ -67,10 +73,10 @@ class SimEdge:
     def login_failed(self, address: str, account: int) -> None:
         self.counts["logins-failed"] += 1
 
-    def authenticated(self, session: Session) -> None:
+    def authenticated(self, session: Any) -> None:
         self.counts["logins"] += 1
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: Any) -> None:
         self.lines.pop(session, None)
 
 
@@ -104,6 +110,14 @@ class SimNode:
         self.store = SimStore(world.disk, self, self.chance, inline)
         self.sessions = Sessions(self.clock.now_us(), self.number)
         self.edge = SimEdge(self)
+        self.hub = Hub(
+            self.edge,
+            DOMAIN,
+            XmppSettings(),
+            features_for(self.limits),
+            lambda address: sha256(address.encode()).digest(),
+            lambda: b"",
+        )
         self.host = Interpreter(
             self.sessions,
             self.limits,
@@ -348,6 +362,7 @@ class SimNode:
         self.edge.now_s = now_us / 1e6
         for session in list(self.edge.lines):
             session.sweep()
+        self.hub.sweep()
         self.engine.sweep(now_us)
         self.world.laws.bounded(self)
         if self.ticks % SCAN_TICKS == 0:
@@ -389,6 +404,11 @@ class SimNode:
     def accept(self, line: Line) -> None:
         line.session = FramedSession(self.edge, MsgpackCodec(), line)
         self.edge.lines[line.session] = line
+
+    def accept_xmpp(self, line: Line) -> None:
+        line.session = XmppStream(self.hub, line, None)
+        self.edge.lines[line.session] = line
+        line.session.opened()
 
     def ask(
         self, account: int, make: Callable[[int], ToActor], then: Callable[[Any], None]

@@ -39,6 +39,8 @@ class Plan:
     name: str = "swarm"
     late_writes: bool = True
     tablets: tuple[int, ...] = field(default=())  # people with a second device
+    clients: tuple[tuple[int, bool], ...] = ()  # whose XMPP client; does it speak XEP-0198?
+    no_phone: tuple[int, ...] = ()  # people with XMPP clients only
 
     def without(self, steps: set[int]) -> "Plan":
         left = tuple(step for n, step in enumerate(self.steps) if n not in steps)
@@ -340,6 +342,92 @@ def orphans(seed: int) -> Plan:
     return replace(plan, steps=steps, name="orphans")
 
 
+# ---- plans with XMPP clients ------------------------------------------------------------
+
+
+def _with_clients(plan: Plan, name: str, per_person: int, nodes_stay: bool = True) -> Plan:
+    """XMPP clients beside phones, and people who have no phone. Sessions wait for seconds."""
+    chance = Random(plan.seed ^ 0xC11E)
+    clients = [
+        (person, chance.random() < 0.8)
+        for person in range(plan.people)
+        for _ in range(chance.randrange(person != 1, per_person + 1))
+    ]
+    having = {person for person, _ in clients}
+    no_phone = tuple(person for person in sorted(having) if chance.random() < 0.6)
+    limits = msgspec.structs.replace(plan.limits, resume_s=chance.choice((3, 15, 60)))
+    return replace(plan, name=name, limits=limits, clients=tuple(clients), no_phone=no_phone)
+
+
+def jabber(seed: int) -> Plan:
+    """XMPP clients and phones in one world, with every kind of trouble that both can meet."""
+    chance = Random(seed ^ 0x7A66)
+    kinds = {
+        kind: rate * chance.choice((0.5, 1.0, 3.0))
+        for kind, rate in {**TROUBLE, **TROUBLE_OF_CLIENTS}.items()
+        if kind not in NOT_WITH_CLIENTS and chance.random() < 0.5
+    }
+    nodes = chance.choice((1, 1, 2, 3))
+    if nodes == 1:
+        kinds = {kind: rate for kind, rate in kinds.items() if kind not in SEVERAL_NODES}
+    return _with_clients(_steered(seed, nodes, kinds, chance.choice((1.0, 3.0, 8.0))), "jabber", 2)
+
+
+def dead_phones(seed: int) -> Plan:
+    """Clients fall silent and come back, before and after the server noticed, or too late."""
+    kinds = {
+        "vanish-silently": 25.0, "vanish": 10.0, "cut": 25.0, "lazy": 10.0, "lag": 10.0,
+    }  # fmt: skip
+    return _with_clients(_steered(seed, 1, kinds, talk=8.0), "dead-phones", 1)
+
+
+def resources(seed: int) -> Plan:
+    """Several clients of one account, that come, go away and leave."""
+    kinds = {"away": 60.0, "leave": 60.0, "cut": 12.0, "lazy": 12.0, "steal": 6.0, "sleep": 6.0}
+    return _with_clients(_steered(seed, 1, kinds, talk=6.0), "resources", 3)
+
+
+def stalls(seed: int) -> Plan:
+    """Clients that read nothing for a while, and resume with what was left."""
+    kinds = {"stall": 40.0, "lag": 10.0, "cut": 6.0}
+    return _with_clients(_steered(seed, 1, kinds, talk=15.0), "stalls", 2)
+
+
+def clients_in_trouble(seed: int) -> Plan:
+    """The server crashes, its disk is full, hangs, or nobody hears how a commit ended."""
+    kinds = {
+        "crash": 6.0, "crash-in-commit": 6.0, "disk-full": 6.0, "disk-hangs": 15.0, "unknown": 6.0,
+        "poison": 4.0, "cut": 60.0, "twice": 20.0,
+    }  # fmt: skip
+    return _with_clients(_steered(seed, 1, kinds), "clients-in-trouble", 1)
+
+
+def clients_that_move(seed: int) -> Plan:
+    """Accounts move between nodes under their clients; words between nodes get lost."""
+    kinds = {"freeze": 6.0, "loss": 12.0, "crash": 3.0, "cut": 12.0, "away": 20.0, "sleep": 6.0}
+    return _with_clients(_steered(seed, 2 + seed % 2, kinds), "clients-that-move", 2)
+
+
+def presences(seed: int) -> Plan:
+    """Clients go away and return while the words that say so get lost, or the actor forgets."""
+    kinds = {"away": 90.0, "loss": 40.0, "poison": 20.0, "freeze": 4.0}
+    return _with_clients(_steered(seed, 2, kinds, talk=1.0), "presences", 2)
+
+
+TROUBLE_OF_CLIENTS = {"away": 6.0, "leave": 4.0, "stall": 4.0, "steal": 2.0}
+# an older disk, or another key, is a promise that XMPP does not make
+NOT_WITH_CLIENTS = {"restore", "backup", "reregister", "lose-phone", "block", "link"}
+
+OF_CLIENTS: dict[str, Callable[[int], Plan]] = {
+    "jabber": jabber,
+    "dead-phones": dead_phones,
+    "resources": resources,
+    "stalls": stalls,
+    "clients-in-trouble": clients_in_trouble,
+    "clients-that-move": clients_that_move,
+    "presences": presences,
+}
+
 SUSPICIONS: dict[str, Callable[[int], Plan]] = {
     "swarm": plan_of,
     "takeovers": takeovers,
@@ -361,4 +449,5 @@ SUSPICIONS: dict[str, Callable[[int], Plan]] = {
     "hellos": hellos,
     "movers": movers,
     "partings": partings,
+    **OF_CLIENTS,
 }

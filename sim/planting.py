@@ -5,6 +5,8 @@ function's code. So it is broken wherever it was imported, and a bug never drift
 the code it was made for: if the text to replace is not there exactly once, planting fails.
 """
 
+import __future__
+
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
@@ -12,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
+
+ANNOTATIONS = __future__.annotations.compiler_flag  # as the function's own file has it
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,12 @@ def broken_code(function: Callable[..., Any], edits: list[Edit]) -> CodeType:
             raise OutOfDate(f"{function.__qualname__}: {edit.old!r} x {source.count(edit.old)}")
         source = source.replace(edit.old, edit.new)
     names = dict(function.__globals__)
-    exec(compile(source, f"<mutant of {function.__qualname__}>", "exec"), names)
-    code: CodeType = names[function.__name__].__code__
+    name = f"<mutant of {function.__qualname__}>"
+    exec(compile(source, name, "exec", function.__code__.co_flags & ANNOTATIONS), names)
+    made: Any = names[function.__name__]
+    if isinstance(made, property):
+        made = made.fget
+    code: CodeType = made.__code__
     return code
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from sim.client import FIRST, XmppClient, identity_of
 from sim.device import SimDevice, hash_of
 from sim.disk import SharedDisk
 from sim.laws import Broken, Laws
@@ -70,6 +71,7 @@ class SimWorld:
         self.names = [f"{name}" for name in ("ann", "ben", "cem", "dan", "eve", "fay")]
         self.nodes = [SimNode(self, n, plan.seed * 31 + n) for n in range(plan.nodes)]
         self.devices: list[SimDevice] = []
+        self.clients: list[XmppClient] = []
 
     # ---- beginning -----------------------------------------------------------------------
 
@@ -78,22 +80,24 @@ class SimWorld:
             node.boot()
         self.time.run_until(3 * SECOND)
         for person in range(self.plan.people):
-            self.register(self.names[person])
+            self.register(self.names[person], person not in self.plan.no_phone)
         self.time.run_until(8 * SECOND)
         for person in self.plan.tablets:
             self.link(self.names[person])
         self.time.run_until(10 * SECOND)
 
-    def register(self, account: str) -> None:
-        """Sign up (again): every older device of the account loses its key."""
+    def register(self, account: str, phone: bool = True) -> None:
+        """Sign up (again): every older device of the account loses its key. XMPP clients use it."""
         key = f"key {len(self.devices)} of {account}"
         seed = self.chance.getrandbits(32)
 
         def then(answer: Any) -> None:
             if isinstance(answer, Registered):
-                self._new_device(account, answer.device, key, seed, alone=True)
+                if phone:
+                    self._new_device(account, answer.device, key, seed, alone=True)
+                self._new_clients(account, key)
             else:  # the answer was lost: nobody has the key
-                self.time.after(SECOND, lambda: self.register(account))
+                self.time.after(SECOND, lambda: self.register(account, phone))
 
         if any(device.account == account for device in self.devices):
             self.laws.signing_up.add(account)
@@ -117,6 +121,22 @@ class SimWorld:
         self.devices.append(device)
         self.story.add("registered", device.name)
         device.connect()
+
+    def _new_clients(self, account: str, key: str) -> None:
+        person = self.names.index(account)
+        for managed in [managed for who, managed in self.plan.clients if who == person]:
+            number = FIRST + len(self.clients)
+            seed = self.chance.getrandbits(32)
+            client = XmppClient(self, account, number, key, seed, managed)
+            self.clients.append(client)
+            self.story.add("client", client.name)
+            client.connect()
+
+    def write_as(self, client: XmppClient, to: str) -> None:
+        """A message of this client, under its next number."""
+        c = len(client.sent) + 1
+        self.written[(client.account, client.number, c)] = to
+        client.write(to, f"{c} of {client.name}")
 
     def link(self, account: str) -> None:
         """A second device, by way of the first one."""
@@ -152,11 +172,15 @@ class SimWorld:
         """Answers to this session pass through `heard` from now on."""
         line.node.sessions.sinks[line.session.number] = _Tap(line.session, heard)
 
-    def connect(self, device: SimDevice, node: SimNode) -> Line:
+    def connect(self, device: SimDevice | XmppClient, node: SimNode) -> Line:
         line = Line(self.network, device, node)
 
         def arrived() -> None:
-            if not line.is_closed:
+            if line.is_closed:
+                return
+            if isinstance(device, XmppClient):
+                node.accept_xmpp(line)
+            else:
                 node.accept(line)
 
         line._carry_to_node(arrived)
@@ -199,13 +223,20 @@ class SimWorld:
         for device in self.devices:
             device.wake()
             device.back()
+        for client in self.clients:
+            client.steals_from = None
+            client.wake()
+            client.return_()
+            client.back()
 
     def do(self, step: Step) -> None:
         self.story.add("do", step)
         _STEPS[step.kind](self, step)
 
-    def _device(self, who: int, salt: int) -> SimDevice | None:
-        alive = self.of(self.names[who])
+    def _device(self, who: int, salt: int) -> SimDevice | XmppClient | None:
+        account = self.names[who]
+        alive: list[SimDevice | XmppClient] = [*self.of(account)]
+        alive += [client for client in self.clients if client.account == account]
         return alive[salt % len(alive)] if alive else None
 
     # ---- steps of people -----------------------------------------------------------------
@@ -249,8 +280,8 @@ class SimWorld:
     def on_read(self, step: Step) -> None:
         device = self._device(step.who, step.amount)
         if device is not None and device.shown:
-            sender, number, c, _ = device.shown[-1]
-            id = self.laws.acknowledged.get((sender, number, c))
+            sender, number, c, text = device.shown[-1]
+            id = self.laws.acknowledged.get(identity_of(text) or (sender, number, c))
             if id:
                 device.read_all(sender, id)
 
@@ -268,7 +299,7 @@ class SimWorld:
 
     def on_block(self, step: Step) -> None:
         device = self._device(step.who, step.amount)
-        if device is not None:
+        if isinstance(device, SimDevice):
             other = self.names[step.other]
             device.command(wire.Block(other, True))
             self.blocks.add((device.account, other))
@@ -281,12 +312,43 @@ class SimWorld:
                 each.command(wire.Block(other, False))
                 return
 
+    # ---- steps of XMPP clients ---------------------------------------------------------------
+
+    def _client(self, step: Step) -> XmppClient | None:
+        return self.clients[step.amount % len(self.clients)] if self.clients else None
+
+    def on_away(self, step: Step) -> None:
+        client = self._client(step)
+        if client is not None:
+            client.away(step.amount)
+
+    def on_leave(self, step: Step) -> None:
+        client = self._client(step)
+        if client is not None:
+            client.leave(step.amount // 3)
+
+    def on_stall(self, step: Step) -> None:
+        """It reads nothing for a while; then comes what the server still had for it."""
+        client = self._client(step)
+        if client is not None and client.line is not None:
+            client.line.stalled_until_us = self.time.now_us + step.amount
+            client.line.unsent_bytes_max = 4_000
+
+    def on_steal(self, step: Step) -> None:
+        """Tries to take over the session of another account."""
+        client = self._client(step)
+        others = [c for c in self.clients if client is not None and c.account != client.account]
+        if client is not None and others and client.line is not None:
+            client.steals_from = others[step.at_us % len(others)]
+            client.token = ""  # its own session is left behind
+            client.line.cut()
+
     # ---- steps of machines ---------------------------------------------------------------
 
     def on_lose_phone(self, step: Step) -> None:
         """Somebody's phone is gone; what it has sent must arrive all the same."""
         device = self._device(step.who, step.amount)
-        if device is not None and sum(not d.lost for d in self.devices) > 2:
+        if isinstance(device, SimDevice) and sum(not d.lost for d in self.devices) > 2:
             device.vanish(0, silently=True)
             device.lost = True
 
@@ -437,6 +499,10 @@ _STEPS: dict[str, Callable[[SimWorld, Step], None]] = {
     "reregister": SimWorld.on_reregister,
     "link": SimWorld.on_link,
     "block": SimWorld.on_block,
+    "away": SimWorld.on_away,
+    "leave": SimWorld.on_leave,
+    "stall": SimWorld.on_stall,
+    "steal": SimWorld.on_steal,
     "crash": SimWorld.on_crash,
     "crash-in-commit": SimWorld.on_crash_in_commit,
     "disk-full": SimWorld.on_disk_full,

@@ -48,7 +48,7 @@ class Client:
             self.heard.append(answer)
             if isinstance(answer, im.Bound):
                 self.device, self.ordinal = answer.device, answer.ordinal
-            elif isinstance(answer, im.Started):
+            elif isinstance(answer, im.Started) and not self.taking:
                 self.taking = True
                 self.last = self.confirmed = max(answer.confirmed, self.confirmed)
             elif isinstance(answer, a.Gone | a.Rejected):

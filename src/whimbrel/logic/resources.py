@@ -8,7 +8,7 @@ stands; what a resource that goes has not confirmed still waits there. decisions
 
 from hmac import compare_digest
 
-from whimbrel.domain.answers import Gone, Rejected, Removed
+from whimbrel.domain.answers import Gone, Rejected, Removed, UnknownSession
 from whimbrel.domain.effects import Effect, Push, Reply
 from whimbrel.domain.errors import CONFLICT, Busy, NotAuthorized, Replaced
 from whimbrel.domain.im import (
@@ -131,8 +131,10 @@ def on_available(user: User, m: Available, turn: Turn) -> list[Effect]:
     """Initial presence, a change of it, or unavailable (RFC 6121 section 4)."""
     device = user.devices.get(m.device)
     att = user.attached.get(m.device)
-    if device is None or att is None or att.session != m.session:
+    if device is None:
         return [Push(m.session, Gone(Replaced.code))]
+    if att is None or att.session != m.session:  # forgotten: it attaches and says it again
+        return [Push(m.session, UnknownSession())]
     need_roster(user)
     takes = bool(m.stanza) and m.priority >= 0
     effects: list[Effect] = []
@@ -152,6 +154,8 @@ def on_available(user: User, m: Available, turn: Turn) -> list[Effect]:
         att.ended = False
         effects += [device_row(user, device), Push(att.session, Started(start))]
         effects += pump(user, att, turn)
+    elif takes:  # the answer may have been lost; a session that takes already ignores it
+        effects.append(Push(att.session, Started(device.confirmed)))
     elif not takes and device.confirmed != NEVER:
         _stop(device, att)
         effects.append(device_row(user, device))
@@ -174,6 +178,8 @@ def _stop(device: Device, att: Attachment) -> None:
 def on_unbind(user: User, m: Unbind, turn: Turn) -> list[Effect]:
     """The session is over: its resource goes, what it had not confirmed waits."""
     device = user.devices.get(m.device)
+    if device is None:  # a session that never heard that it was bound
+        device = next((each for each in user.devices.values() if each.ordinal == m.session), None)
     if device is None or device.kind != RESOURCE or device.ordinal != m.session:
         return []
     need_roster(user)

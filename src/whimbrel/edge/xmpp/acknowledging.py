@@ -9,6 +9,7 @@ are asked what every client answers. Below: actor_line.py; above: session.py.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from whimbrel.domain import im
@@ -37,9 +38,11 @@ class Acknowledging(ActorLine):
         "_pushes",
         "_queue",
         "_requested",
+        "_resumes",
         "_sent",
         "_sent_q",
         "_undone",
+        "_waits_s",
         "address",
         "dirty",
         "inactive",
@@ -62,6 +65,7 @@ class Acknowledging(ActorLine):
         self.received = 0  # stanzas that came
         self._undone: dict[int, None] = {}  # those of them that are not committed, in order
         self._ack_wanted = -1
+        self._resumes: tuple[XmppStream, Callable[[], None]] | None = None  # that waits for us
         self._sent = 0  # stanzas written since <enabled/>
         self._acked = 0
         self._queue: deque[tuple[bytes, int]] = deque()  # written, not acknowledged; with its q
@@ -72,6 +76,7 @@ class Acknowledging(ActorLine):
         self._ping_q = 0  # the same without stream management: a ping behind this item
         self._pushes: dict[tuple[str, str], tuple[int, bytes]] = {}  # (jid, node) -> (home, iq)
         self._pushed_s = 0.0
+        self._waits_s = 0.0  # without a connection, until then
 
     # ---- stanzas out -------------------------------------------------------------------
 
@@ -168,6 +173,10 @@ class Acknowledging(ActorLine):
         if first and first <= self._ack_wanted:
             return
         self._ack_wanted = -1
+        waiting, self._resumes = self._resumes, None
+        if waiting is not None:
+            waiting[1]()
+            return
         stream = self.stream
         if stream is not None:
             stream.write_stanza(f"<a xmlns='{names.SM}' h='{self.handled}'/>".encode())
@@ -257,27 +266,44 @@ class Acknowledging(ActorLine):
             self._ping(self._ping_q)
         stream.flush()
 
-    def has_all(self) -> None:
-        """A client without stream management has read to the end."""
-        self.confirm(self._sent_q)
+    def has_all(self, q: int) -> None:
+        """A client without stream management has read to the end, which came after this item."""
+        self.confirm(q)
+
+    @property
+    def sent_q(self) -> int:
+        """The last item that was written, or passed over."""
+        return self._sent_q
 
     # ---- resumption (section 5) --------------------------------------------------------
 
-    def resume(self, stream: XmppStream, h: int, quiet: bool = False) -> None:
-        """A new connection of the same client (section 5). Raises StreamError."""
+    def settle(self, stream: XmppStream, then: Callable[[], None]) -> None:
+        """This connection takes the session over: then() when all that came before is committed.
+
+        What it is told as handled its client forgets, and all else it sends again: so nothing may
+        be under way meanwhile, or it would come twice.
+        """
         old, self.stream = self.stream, None
         if old is not None:
             old.replaced()
+        waiting, self._resumes = self._resumes, None
+        if waiting is not None:
+            waiting[0].replaced()
+        self._waits_s = self.hub.edge.now_s + self.hub.edge.limits.resume_s
+        if self._undone:
+            self._resumes = (stream, then)
+            self._ack_wanted = self.received
+        else:
+            then()
+
+    def resume(self, stream: XmppStream, h: int) -> None:
+        """A new connection of the same client; it has heard so. Raises StreamError."""
         count = (h - self._acked) & 0xFFFFFFFF
         if count > len(self._queue):
             raise StreamError("undefined-condition", "more was acknowledged than was sent")
         self.stream = stream
         self._requested = False
         self._ack_wanted = -1
-        if not quiet:
-            stream.write_stanza(
-                f"<resumed xmlns='{names.SM}' previd='{self.token}' h='{self.handled}'/>".encode()
-            )
         self.on_ack(h)
         for data, _ in self._queue:
             stream.write_stanza(data)

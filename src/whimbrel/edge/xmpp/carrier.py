@@ -42,7 +42,7 @@ class Carrier:
         "_events",
         "_fault",
         "_header_sent",
-        "_left",
+        "_left_q",
         "_paused",
         "_reads",
         "_requested_s",
@@ -72,7 +72,7 @@ class Carrier:
         self._fault: StreamError | None = None
         self._header_sent = False
         self._paused = False
-        self._left = False  # the client has ended its stream
+        self._left_q = -1  # the last item before the client ended its stream
         self._reads = 0
         self._end_s = self._requested_s = 0.0
         self.secure = False
@@ -145,8 +145,8 @@ class Carrier:
         self.hub.edge.numbers.close(self.number)
         session, self.session = self.session, None
         if session is not None:
-            if self._left and self.link.peer_finished:
-                session.has_all()
+            if self._left_q >= 0 and self.link.peer_finished:
+                session.has_all(self._left_q)
             session.lost()
         self.hub.edge.ended(self)
 
@@ -339,7 +339,7 @@ class Carrier:
         if session is not None and session.sm:
             self.session = session.stream = None
             session.end()
-        self._left = True
+        self._left_q = 0 if session is None else session.sent_q  # what comes now is not written
         self.say_goodbye()
         self.over = True
         self._end_s = self.hub.edge.now_s

@@ -104,6 +104,9 @@ class ComponentStream(XmppStream):
             session.bind(RESOURCE)
 
     def bound(self, session: XmppSession) -> None:
+        if self.over:
+            session.end()
+            return
         self.waits_for_bind = False
         self.session = session
         session.jid = session.bare
@@ -247,6 +250,10 @@ class ComponentPresence(Presence):
             return
         if not session.hub.edge.router.tell(target.number, told):
             session.refuse(element, "resource-constraint")
+
+    @property
+    def takes(self) -> bool:
+        return True
 
     def again(self) -> None:
         session = self._session

@@ -75,10 +75,18 @@ class Presence:
         self.own.clear()
         session.tell(im.Available(session.device, session.number, 0, b"", self.last))
 
+    @property
+    def takes(self) -> bool:
+        """Does the client want messages now?"""
+        return self._said is not None and self._said.priority >= 0
+
     def again(self) -> None:
         """The actor forgot: say it again."""
+        session = self._session
         if self._said is not None:
-            self._session.tell(self._said)
+            session.tell(self._said)
+        elif self.last:  # also that it takes nothing: else the actor would send, and wait
+            session.tell(im.Available(session.device, session.number, 0, b"", self.last))
 
     def _directed(self, element: Element, kind: str, target: Target) -> None:
         if not target.here or not target.address:

@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("whimbrel.edge")
 
+PRESENCE_AGAIN_S = 5.0  # after which what was said of it and not answered is said again
 EPHEMERAL_WAITING_MAX = 500  # stanzas that pass through and wait in a session without a client
 
 
 class XmppSession(Acknowledging):
     __slots__ = (
+        "_again_s",
         "_shown_q",
-        "_waits_s",
         "bare",
         "blocks_said",
         "carbons",
@@ -62,8 +63,8 @@ class XmppSession(Acknowledging):
         self.jid = self.bare
         self.resource = ""
         self.prefixes: dict[str, str] = {}  # that the header of the client's stream declares
+        self._again_s = 0.0
         self._shown_q = 0  # the last item that was ever taken
-        self._waits_s = 0.0  # without a connection, until then
         # what features keep here
         self.carbons = False
         self.taking = False
@@ -274,8 +275,9 @@ class XmppSession(Acknowledging):
 
     def _on_item(self, item: a.Item) -> None:
         """DELIVERY.md: forward if prev <= last < q, drop q <= last, else ask to rewind."""
-        if not self.taking:
-            return  # the client went unavailable meanwhile: it waits for the next one
+        if not self.taking:  # the client went unavailable meanwhile: it waits for the next one
+            self._say_presence_again()
+            return
         last = self._last
         if item.prev <= last < item.q:
             self._last = item.q
@@ -310,8 +312,17 @@ class XmppSession(Acknowledging):
             self._forgotten = False
             self._attach_soon()
 
+    def _say_presence_again(self) -> None:
+        """The actor believes something else, or has not answered: words get lost between nodes."""
+        now_s = self.hub.edge.now_s
+        if now_s > self._again_s + PRESENCE_AGAIN_S:
+            self._again_s = now_s
+            self.presence.again()
+
     def _on_started(self, started: im.Started) -> None:
         """The client is available: what follows comes after this item."""
+        if self.taking or not self.presence.takes:
+            return  # told twice, or too late
         self.taking = True
         # What it had before may have been confirmed while the actor began.
         start = max(started.confirmed, self._confirmed)
@@ -370,13 +381,19 @@ class XmppSession(Acknowledging):
 
     def sweep(self) -> None:
         now_s = self.hub.edge.now_s
-        if self.over or not self.device:
+        if self.over:
+            return
+        if not self.device:  # its client left before it was bound
+            if self.stream is None or self.stream.over:
+                self.end()
             return
         if self.stream is None and now_s >= self._waits_s:
             self.end()
             return
         self.sweep_asks(now_s)
         self.sweep_line(now_s)
+        if not self.taking and self.presence.takes:
+            self._say_presence_again()
 
     def lost(self) -> None:
         """The connection is gone without a goodbye."""
@@ -399,8 +416,7 @@ class XmppSession(Acknowledging):
         stream, self.stream = self.stream, None
         if stream is not None:
             stream.session_over(condition)
-        if self.device:
-            self.tell(im.Unbind(self.device, self.number, self.presence.last))
+        self.tell(im.Unbind(self.device, self.number, self.presence.last))
         self._close_down()
 
     def _close_down(self) -> None:
@@ -409,6 +425,9 @@ class XmppSession(Acknowledging):
         if self.token:
             self.hub.tokens.pop(self.token, None)
         self.hub.edge.numbers.close(self.number)
+        waiting, self._resumes = self._resumes, None
+        if waiting is not None:
+            waiting[0].session_over("reset")
         self._queue.clear()
         self._open.clear()
         self._asks.clear()

@@ -21,6 +21,7 @@ from whimbrel.protocol.xmpp.jid import JidMalformed, resourcepart
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from whimbrel.edge.xmpp.hub import Hub
 
@@ -74,6 +75,9 @@ class XmppStream(Entrance):
 
     def bound(self, session: XmppSession) -> None:
         """The session's resource is committed."""
+        if self.over:
+            session.end()
+            return
         self.waits_for_bind = False
         self.session = session
         iq, self._bind_iq = self._bind_iq, None
@@ -98,7 +102,11 @@ class XmppStream(Entrance):
         if session is None:
             self.sm_failed("item-not-found")
         else:
-            self.resume_session(session, int(element.get("h")))
+            self.resume_session(session, int(element.get("h")), self._resumed)
+
+    def _resumed(self, session: XmppSession) -> None:
+        about = {"previd": session.token, "h": str(session.handled)}
+        self.write_element(Element(names.SM, "resumed", about))
 
     def resumable(self, element: Element) -> XmppSession | None:
         """The session that a <resume/> names, if it is there and of this account."""
@@ -108,12 +116,28 @@ class XmppStream(Entrance):
             return None
         return session if h.isascii() and h.isdigit() and len(h) <= 10 else None
 
-    def resume_session(self, session: XmppSession, h: int, quiet: bool = False) -> None:
-        """quiet: the client was told already."""
-        self.session = session
-        session.prefixes = self.prefixes
-        session.resume(self, h, quiet)
-        self.hub.edge.counts["xmpp-resumed"] += 1
+    def resume_session(
+        self, session: XmppSession, h: int, told: Callable[[XmppSession], None]
+    ) -> None:
+        """Nothing is read until it stands. told: the client hears of it."""
+        self.waits_for_bind = True
+
+        def then() -> None:
+            if self.over:
+                return
+            self.waits_for_bind = False
+            self.session = session
+            session.prefixes = self.prefixes
+            try:
+                told(session)
+                session.resume(self, h)
+            except StreamError as error:
+                self.fail(error)
+                return
+            self.hub.edge.counts["xmpp-resumed"] += 1
+            self.work()
+
+        session.settle(self, then)
 
     def sm_failed(self, condition: str) -> None:
         failed = Element(names.SM, "failed", {}, Element(names.STANZA_ERRORS, condition))

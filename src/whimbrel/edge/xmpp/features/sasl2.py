@@ -71,12 +71,13 @@ class Sasl2:
             item = Element(names.STANZA_ERRORS, "item-not-found")
             self._told.append(Element(names.SM, "failed", {}, item))
             return False
+        stream.resume_session(session, int(resume.get("h")), self._tell_resumed)
+        return True
+
+    def _tell_resumed(self, session: XmppSession) -> None:
         about = {"previd": session.token, "h": str(session.handled)}
         self._told.append(Element(names.SM, "resumed", about))
-        stream.session = session  # nothing that it has is offered again
         self._success(session.jid, False)
-        stream.resume_session(session, int(resume.get("h")), quiet=True)
-        return True
 
     def _resource(self, bind: Element) -> str:
         tag = bind.child_text(names.BIND2, "tag") or ""
