@@ -1,7 +1,8 @@
 """A node: the production engine, rules, interpreter and sessions over a played disk and time.
 
-What stands here and not in production code yet is the taking and keeping of leases (DELIVERY.md
-"Takeover"): the cluster of a later version brings its own and is then played instead.
+Between nodes the production router (cluster/router.py) talks over a played bus. What stands here
+and not in production code yet is the taking and keeping of leases (DELIVERY.md "Takeover"): the
+cluster of a later version brings its own and is then played instead.
 """
 
 from collections import Counter
@@ -14,8 +15,10 @@ from sim.client import DOMAIN
 from sim.disk import LEASE_US, SimStore
 from sim.network import Line
 from sim.time import MS, SECOND, NodeClock
+from whimbrel.cluster.ports import NodeInfo
+from whimbrel.cluster.router import ClusterRouter
 from whimbrel.domain.answers import ToSession
-from whimbrel.domain.ids import node_of
+from whimbrel.domain.ids import NODES_MAX
 from whimbrel.domain.messages import Alarm, ExpireInbox, ToActor
 from whimbrel.domain.ports import Router
 from whimbrel.domain.wants import OwnersExpired, OwnersOpen
@@ -27,6 +30,7 @@ from whimbrel.edge.xmpp.settings import XmppSettings
 from whimbrel.edge.xmpp.stream import XmppStream
 from whimbrel.logic import user as user_rules
 from whimbrel.node.clock import ClockWatch
+from whimbrel.node.inside import Inside
 from whimbrel.node.interpreter import Interpreter
 from whimbrel.node.sessions import Sessions
 from whimbrel.protocol.native import MsgpackCodec
@@ -41,6 +45,8 @@ TAKE_US = 1 * SECOND
 TICK_US = 100 * MS
 SCAN_TICKS = 600  # open work is looked for every minute
 EXPIRY_TICKS = 6_000
+
+Changed = Callable[[frozenset[int]], None]
 
 
 class SimEdge:
@@ -78,6 +84,67 @@ class SimEdge:
 
     def ended(self, session: Any) -> None:
         self.lines.pop(session, None)
+
+
+class SimShards:
+    """The shard map as everybody can read it in the database: always fresh, and a hint only.
+
+    That a shard has moved is heard from the other nodes, as far as their hints arrive.
+    """
+
+    def __init__(self, node: "SimNode") -> None:
+        self.sim = node
+        self.node = NodeInfo(node.number, node.incarnation)
+        self._heard: dict[int, int] = {}  # shard -> epoch
+        self._watchers: list[tuple[Changed, Changed]] = []  # gained, moved
+
+    def epoch(self, shard: int) -> int:
+        return self.sim.epochs.get(shard, -1)
+
+    def owner(self, shard: int) -> int:
+        return self.sim.world.disk.shards[shard].owner
+
+    def known_epoch(self, shard: int) -> int:
+        return self.sim.world.disk.shards[shard].epoch
+
+    def correct(self, shard: int, owner: int, epoch: int) -> None:
+        if epoch > self._heard.get(shard, 0) and self.epoch(shard) < 0:
+            self._heard[shard] = epoch
+            for _, moved in self._watchers:
+                moved(frozenset((shard,)))
+
+    def nodes(self) -> dict[int, NodeInfo]:
+        return {node.number: node.shards.node for node in self.sim.world.nodes if node.up}
+
+    def watch(self, gained: Changed, lost: Changed, moved: Changed = lambda shards: None) -> None:
+        self._watchers.append((gained, moved))
+
+    def taken(self, shard: int) -> None:
+        for gained, moved in self._watchers:
+            gained(frozenset((shard,)))
+            moved(frozenset((shard,)))
+
+
+class SimBus:
+    """Packs as datagrams. Now and then one is so small that big messages go in parts."""
+
+    def __init__(self, node: "SimNode") -> None:
+        self.node = node
+        self.pack_bytes_max = 1_048_576 if node.chance.random() < 0.8 else 400
+        self.open = True
+
+    def send(self, node: int, pack: bytes) -> bool:
+        world = self.node.world
+        for number in range(len(world.nodes)) if node < 0 else (node,):
+            if number != self.node.number and number < len(world.nodes):
+                self._send(world.nodes[number], pack)
+        return True
+
+    def _send(self, other: "SimNode", pack: bytes) -> None:
+        network = self.node.world.network
+        network.between(
+            self.node.number, other.number, lambda: other.router.received(pack), len(pack)
+        )
 
 
 class SimNode:
@@ -135,6 +202,18 @@ class SimNode:
             self.after,
         )
         self.host.engine = self.engine
+        self.shards = SimShards(self)
+        inside = Inside(self.engine, self.host, self.after)
+        self.router = ClusterRouter(
+            self.shards,
+            SimBus(self),
+            inside,
+            self.sessions.sinks,
+            self.store.era,
+            self.soon,
+            len(world.disk.shards),
+        )
+        self.router.start()
         self.watch = ClockWatch(self.clock)
         world.story.add("boot", self.number)
         self._renew()
@@ -195,42 +274,17 @@ class SimNode:
     # ---- the cluster (ports.Cluster, ports.Router) ---------------------------------------
 
     def owns(self, account: int) -> bool:
-        return self.world.disk.shard_of(account) in self.epochs
-
-    def _owner(self, account: int) -> int:
-        """The shard map as everybody can read it: a hint, the fence decides."""
-        return self.world.disk.shards[self.world.disk.shard_of(account)].owner
+        return self.tenure(account) >= 0
 
     def tell(self, account: int, message: ToActor) -> bool:
         self.world.laws.told(self, message)
-        if self.owns(account):
-            return self.engine.post(account, message)
-        owner = self._owner(account)
-        if owner >= 0 and owner != self.number:
-            other = self.world.nodes[owner]
-            self.world.network.between(
-                self.number, owner, lambda: other.told(account, message), message
-            )
-        return True
-
-    def told(self, account: int, message: ToActor) -> None:
-        if self.owns(account):
-            self.engine.post(account, message)
+        return self.router.tell(account, message)
 
     def push(self, session: int, answer: ToSession) -> None:
-        there = node_of(session)
-        if there == self.number or there >= len(self.world.nodes):
-            return
-        other = self.world.nodes[there]
-        self.world.network.between(
-            self.number, there, lambda: other.pushed(session, answer), answer
-        )
+        self.router.push(session, answer)
 
-    def pushed(self, session: int, answer: ToSession) -> None:
-        sink = self.sessions.sinks.get(session)
-        if sink is not None:
-            sink.deliver(answer)
-            sink.flush()
+    def reply(self, number: int, answer: ToSession | None) -> None:
+        self.router.reply(number, answer)
 
     # ---- leases --------------------------------------------------------------------------
 
@@ -336,6 +390,7 @@ class SimNode:
         if shard.epoch == epoch and shard.owner == self.number:
             self.epochs[number] = epoch
             self.world.story.add("owns", self.number, number, epoch)
+            self.shards.taken(number)
             self._scan_soon()
 
     def _hand_over(self, count: int) -> None:
@@ -413,13 +468,14 @@ class SimNode:
     def ask(
         self, account: int, make: Callable[[int], ToActor], then: Callable[[Any], None]
     ) -> bool:
-        """As node/asking.py does for HTTP."""
-        if not self.owns(account) or not self.engine.ready:
+        """As node/asking.py does for HTTP: whoever owns the account answers."""
+        if not self.engine.ready:
             return False
         self.world.replies += 1
-        number = self.world.replies
+        number = self.world.replies * NODES_MAX + self.number
         self.host.replies[number] = then
-        if not self.engine.post(account, make(number)):
+        if not self.tell(account, make(number)):
             del self.host.replies[number]
             return False
+        self.after(10 * SECOND, lambda: self.host.give_up(number))
         return True

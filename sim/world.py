@@ -479,6 +479,10 @@ class _Tap:
         self._session = session
         self._heard = heard
 
+    @property
+    def account(self) -> int:
+        return int(self._session.account)
+
     def deliver(self, answer: Any) -> None:
         self._heard(answer)
 

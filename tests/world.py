@@ -164,7 +164,7 @@ class Phone:
     def __init__(self, world: World, address: str, device: int, key: str) -> None:
         self.world = world
         self.address = address
-        self.number = account_number(address)
+        self.number = self.account = account_number(address)
         self.device = device
         self.key = key
         self.session = 0

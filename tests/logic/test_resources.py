@@ -24,7 +24,7 @@ class Client:
 
     def __init__(self, world: World, address: str, via: int, resource: str) -> None:
         self.world = world
-        self.number = account_number(address)
+        self.number = self.account = account_number(address)
         self.via = via
         self.resource = resource
         self.device = 0

@@ -8,7 +8,7 @@ from tests.world import World, hash_of
 from whimbrel.domain import answers as a
 from whimbrel.domain import messages as m
 from whimbrel.domain.errors import Busy, Unready
-from whimbrel.domain.ids import account_number
+from whimbrel.domain.ids import account_number, node_of
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.wants import Accounts
 from whimbrel.node.asking import Asking
@@ -21,8 +21,21 @@ def register(reply: int) -> m.Register:
     return m.Register("alice", hash_of("key"), "phone", reply)
 
 
-def asking_in(world: World) -> Asking:
-    return Asking(world.engine, world.host, world.store)
+class Way:
+    """To the actors of the world. It loses the first `lost` messages."""
+
+    def __init__(self, world: World, lost: int = 0) -> None:
+        self.world, self.lost = world, lost
+
+    def tell(self, account: int, message: m.ToActor) -> bool:
+        if self.lost:
+            self.lost -= 1
+            return True
+        return self.world.engine.post(account, message)
+
+
+def asking_in(world: World, lost: int = 0) -> Asking:
+    return Asking(world.engine, world.host, world.store, Way(world, lost))
 
 
 async def begun(asking: Asking) -> "asyncio.Task[a.ToSession]":
@@ -140,3 +153,45 @@ async def test_a_read_that_nobody_waits_for_any_more_ends_in_peace() -> None:
     waiting.cancel()
     world.run()
     assert waiting.cancelled()
+
+
+async def test_a_question_that_changes_nothing_is_asked_again_when_it_was_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("whimbrel.node.asking.AGAIN_S", 0.0)
+    world = World()
+    world.register("alice")
+    way = Way(world, lost=3)
+    asking = Asking(world.engine, world.host, world.store, way)
+    task = asyncio.create_task(asking.ask(ALICE, lambda reply: m.Describe(reply)))
+    async with asyncio.timeout(30):
+        while way.lost or not world.engine._queue:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    world.run()
+    assert isinstance(await task, a.Description)
+
+
+async def test_one_that_changes_something_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whimbrel.node.asking.AGAIN_S", 0.0)
+    world = World()
+    asking = asking_in(world, lost=1)
+    with pytest.raises(Unready, match="no answer in time"):
+        await asking.ask(ALICE, register, timeout_s=0.01)
+    world.run()
+    assert not world.engine.counts["loads"], "nobody was woken for it"
+
+
+async def test_numbers_say_on_which_node_somebody_waits() -> None:
+    world = World()
+    asking = Asking(world.engine, world.host, world.store, Way(world), node=5, now_us=7)
+    numbers: list[int] = []
+
+    def make(reply: int) -> m.ToActor:
+        numbers.append(reply)
+        return m.Describe(reply)
+
+    for _ in range(2):
+        with pytest.raises(Unready):
+            await asking.ask(ALICE, make, timeout_s=0.0)
+    assert [node_of(number) for number in numbers] == [5, 5]
+    assert numbers[0] < numbers[1]

@@ -69,11 +69,15 @@ class Others:
     def push(self, session: int, answer: Any) -> None:
         self.heard.append(("push", session))
 
+    def reply(self, number: int, answer: Any) -> None:
+        self.heard.append(("reply", number))
+
 
 class Sink:
     """A session: what it was given, and what it was made to send."""
 
     def __init__(self) -> None:
+        self.account = 0
         self.given: list[Any] = []
         self.flushes = 0
 

@@ -8,6 +8,8 @@ from whimbrel.node.sessions import Sessions
 
 
 class Sink:
+    account = 0
+
     def deliver(self, answer: Any) -> None: ...
     def flush(self) -> None: ...
 

@@ -23,7 +23,7 @@ class MemoryShardMap:
         self._everybody = everybody
         self._owners = [NOBODY] * shards
         self._known = [0] * shards
-        self._watchers: list[tuple[Changed, Changed]] = []
+        self._watchers: list[tuple[Changed, Changed, Changed]] = []
 
     def epoch(self, shard: int) -> int:
         return self.epochs.get(shard, -1)
@@ -38,26 +38,32 @@ class MemoryShardMap:
         if epoch > self._known[shard] and shard not in self.epochs:
             self._known[shard] = epoch
             self._owners[shard] = owner
+            self._tell_moved(frozenset((shard,)))
 
     def nodes(self) -> Mapping[int, NodeInfo]:
         return self._everybody
 
-    def watch(self, gained: Changed, lost: Changed) -> None:
-        self._watchers.append((gained, lost))
+    def watch(self, gained: Changed, lost: Changed, moved: Changed = lambda shards: None) -> None:
+        self._watchers.append((gained, lost, moved))
+
+    def _tell_moved(self, shards: frozenset[int]) -> None:
+        for _, _, moved in self._watchers:
+            moved(shards)
 
     def gain(self, epochs: Mapping[int, int]) -> None:
         for shard, epoch in epochs.items():
             self.epochs[shard] = self._known[shard] = epoch
             self._owners[shard] = self.node.number
-        for gained, _ in self._watchers:
+        for gained, _, _ in self._watchers:
             gained(frozenset(epochs))
+        self._tell_moved(frozenset(epochs))
 
     def lose(self, shards: Iterable[int]) -> None:
         gone = frozenset(shards) & self.epochs.keys()
         for shard in gone:
             del self.epochs[shard]
             self._owners[shard] = NOBODY
-        for _, lost in self._watchers:
+        for _, lost, _ in self._watchers:
             lost(gone)
 
 

@@ -60,10 +60,13 @@ class ShardMap(Protocol):
         self,
         gained: Callable[[frozenset[int]], None],
         lost: Callable[[frozenset[int]], None],
+        moved: Callable[[frozenset[int]], None] = ...,
     ) -> None:
         """Be told of changes of what *this* node owns. epoch() tells the new truth already.
 
         gained: load and answer from now on; open work of these shards should be looked for.
         lost: drop their actors at once and answer nobody for them.
+        moved: these have another owner than was known here, be it this node or another one, by
+        a look at the database or by correct(): sessions of their accounts attach there.
         """
         ...

@@ -1,11 +1,15 @@
-"""Everything a session can be told by its actor. Each front end turns these into bytes."""
+"""Everything a session can be told by its actor. Each front end turns these into bytes.
+
+On their way to another node they are arrays (cluster/packs.py): they only gain optional fields,
+at their end.
+"""
 
 import msgspec
 
 from whimbrel.domain.discreet import discreet
 
 
-class ToSession(msgspec.Struct, frozen=True, gc=False):
+class ToSession(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Base of all answers and pushes. They leave only after the commit that covers them."""
 
     __repr__ = discreet

@@ -1,8 +1,8 @@
 """Everything an actor can be told. Values; the front ends turn bytes into these.
 
 `request` says whether the mailbox bound applies: requests may be answered `busy`,
-acknowledgements and alarms are always taken. Tells between actors may cross nodes later:
-they only gain optional fields.
+acknowledgements and alarms are always taken. All but those from the runtime may cross nodes,
+as arrays (cluster/packs.py): they only gain optional fields, at their end.
 """
 
 from typing import ClassVar
@@ -13,7 +13,7 @@ from whimbrel.domain.discreet import discreet
 from whimbrel.domain.rows import InboxRow
 
 
-class ToActor(msgspec.Struct, frozen=True, gc=False):
+class ToActor(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Base of all messages to actors."""
 
     request: ClassVar[bool] = False

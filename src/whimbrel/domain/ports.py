@@ -87,9 +87,33 @@ class Cluster(Protocol):
         """To the node where the session lives."""
         ...
 
+    def reply(self, number: int, answer: ToSession | None) -> None:
+        """To the node where somebody waits under this number. None: ask again later."""
+        ...
+
+
+class Bus(Protocol):
+    """Carries packs between nodes, at most once."""
+
+    pack_bytes_max: int
+
+    @property
+    def open(self) -> bool:
+        """False: the line is down, or more waits for it than it may hold."""
+        ...
+
+    def send(self, node: int, pack: bytes) -> bool:
+        """To one node, or to all others (-1). False: not taken."""
+        ...
+
 
 class SessionSink(Protocol):
     """What the inside sees of a session."""
+
+    @property
+    def account(self) -> int:
+        """Whose it is; 0: nobody has logged in yet."""
+        ...
 
     def deliver(self, answer: ToSession) -> None:
         """Take an answer; bytes go out with the next flush()."""

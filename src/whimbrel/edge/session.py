@@ -520,6 +520,10 @@ class Session:
         self._work()
 
     @property
+    def account(self) -> int:
+        return self._account
+
+    @property
     def unsent_bytes(self) -> int:
         return self._link.unsent_bytes
 

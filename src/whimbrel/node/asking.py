@@ -1,7 +1,9 @@
 """Asking an actor: a request with a reply, for HTTP and administration.
 
 The reply is released by the commit that covers it, like everything else. If the commit
-fails, or nobody answers in time, the caller hears `try again`.
+fails, or nobody answers in time, the caller hears `try again`. A reply's number says on which
+node somebody waits for it, as a session's does (decision 0009): the actor may live on another one,
+and then a question that changes nothing is asked again while no answer comes.
 """
 
 import asyncio
@@ -10,19 +12,33 @@ from itertools import count
 
 from whimbrel.domain.answers import ToSession
 from whimbrel.domain.errors import Busy, Unready
-from whimbrel.domain.messages import ToActor
-from whimbrel.domain.ports import Store
+from whimbrel.domain.ids import NODES_MAX
+from whimbrel.domain.messages import Describe, Inspect, Prove, ToActor
+from whimbrel.domain.ports import Router, Store
 from whimbrel.domain.wants import Want
 from whimbrel.node.interpreter import Interpreter
 from whimbrel.runtime.engine import Engine
 
+CHANGE_NOTHING = (Describe, Inspect, Prove)
+AGAIN_S = 2.0
+
 
 class Asking:
-    def __init__(self, engine: Engine, host: Interpreter, store: Store) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        host: Interpreter,
+        store: Store,
+        router: Router,
+        node: int = 0,
+        now_us: int = 0,
+    ) -> None:
+        """now_us: the wall clock, so that nobody gets an answer to a question of before."""
         self._engine = engine
         self._host = host
         self._store = store
-        self._numbers = count(1)
+        self._router = router
+        self._numbers = count(max(1, now_us) * NODES_MAX + node, NODES_MAX)
         self._loop = asyncio.get_running_loop()
 
     async def ask(
@@ -32,6 +48,7 @@ class Asking:
         if not self._engine.ready:
             raise Unready(self._host.trouble or "not ready")
         number = next(self._numbers)
+        message = make(number)
         future: asyncio.Future[ToSession | None] = self._loop.create_future()
 
         def then(answer: ToSession | None) -> None:
@@ -40,9 +57,9 @@ class Asking:
 
         self._host.replies[number] = then
         try:
-            if not self._engine.post(key, make(number)):
+            if not self._router.tell(key, message):
                 raise Busy("the mailbox is full", retry_after_s=1)
-            answer = await asyncio.wait_for(future, timeout_s)
+            answer = await self._wait(future, timeout_s, key, message)
         except TimeoutError:
             raise Unready("no answer in time") from None
         finally:
@@ -50,6 +67,23 @@ class Asking:
         if answer is None:
             raise Unready(self._host.trouble or "the commit failed")
         return answer
+
+    async def _wait(
+        self, future: asyncio.Future[ToSession | None], timeout_s: float, key: int, message: ToActor
+    ) -> ToSession | None:
+        """Raises TimeoutError."""
+        end_s = self._loop.time() + timeout_s
+        again = isinstance(message, CHANGE_NOTHING)
+        while True:
+            left_s = end_s - self._loop.time()
+            done, _ = await asyncio.wait(
+                (future,), timeout=min(AGAIN_S, left_s) if again else left_s
+            )
+            if done:
+                return future.result()
+            if self._loop.time() >= end_s:
+                raise TimeoutError
+            self._router.tell(key, message)
 
     def load(self, want: Want) -> Awaitable[object]:
         """Read from the store, outside any turn. Raises Unready."""

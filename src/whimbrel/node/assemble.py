@@ -17,6 +17,7 @@ from whimbrel.domain.desk import Desk
 from whimbrel.domain.errors import Unready
 from whimbrel.domain.ids import ACTOR_DESK
 from whimbrel.domain.messages import PinNotSent, ToActor
+from whimbrel.domain.ports import Router
 from whimbrel.edge.certificate import Certificate, self_signed
 from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
 from whimbrel.edge.http.origin import normal_origin
@@ -118,11 +119,12 @@ class Node:
             self.store, self.host, self.behaviours, limits, self._soon, self._later_us
         )
         self.host.engine = self.engine
-        self.asking = Asking(self.engine, self.host, self.store)
+        self.router: Router = LocalRouter(self.engine)
+        self.asking = Asking(self.engine, self.host, self.store, self.router)
         self.certificate = self._open_certificate()
         self.keep = scram_keeper(self.folder)
         self.listener = Listener(
-            LocalRouter(self.engine), self.sessions, limits, self.clock, self._is_ready, self.keep
+            self.router, self.sessions, limits, self.clock, self._is_ready, self.keep
         )
         self.auditor = Auditor(self.folder, limits, self.clock)
         self.statistics = Statistics(
@@ -361,7 +363,7 @@ class Node:
         except Exception as error:
             log.warning("PIN was not sent", sender=self.sender.name, error=type(error).__name__)
             message: ToActor = PinNotSent(number)
-            self.engine.post(ACTOR_DESK, message)
+            self.router.tell(ACTOR_DESK, message)
 
     # ---- the end -------------------------------------------------------------------------
 

@@ -131,7 +131,7 @@ class Interpreter:
                 elif self._cluster is not None:
                     self._cluster.push(effect.session, effect.answer)
             elif type(effect) is Reply:
-                self._reply(effect.reply, effect.answer)
+                self.replied(effect.reply, effect.answer)
             elif type(effect) is Tell:
                 assert self._cluster is not None
                 self._cluster.tell(effect.to, effect.message)
@@ -140,10 +140,18 @@ class Interpreter:
         for sink in woken.values():
             sink.flush()
 
-    def _reply(self, reply: int, answer: ToSession | None) -> None:
+    def replied(self, reply: int, answer: ToSession | None) -> None:
         then = self.replies.pop(reply, None)
         if then is not None:
             then(answer)
+        elif self._cluster is not None:
+            self._cluster.reply(reply, answer)  # somebody waits on another node
+
+    def give_up(self, reply: int) -> None:
+        """Nobody has answered in time."""
+        then = self.replies.pop(reply, None)
+        if then is not None:
+            then(None)
 
     # ---- trouble -------------------------------------------------------------------------
 
@@ -193,9 +201,9 @@ class Interpreter:
         log.error("commit failed, not ready", outcome=outcome.value, reason=reason)
         for effect in releases:
             if type(effect) is Reply:
-                self._reply(effect.reply, None)
+                self.replied(effect.reply, None)
         for reply in list(self.replies):
-            self._reply(reply, None)
+            self.replied(reply, None)
         self.sessions.forget_attachments()
         again = UnknownSession()
         for sink in list(self.sessions.sinks.values()):
