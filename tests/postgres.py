@@ -39,7 +39,9 @@ UPDATE meta SET era = 1"""
 _used: list[str] = []  # databases that were given back, empty
 START_S_MAX = 60.0
 
+# fsync: tests kill processes, never the kernel, which keeps what was written.
 _CONF = """
+fsync = off
 listen_addresses = '127.0.0.1'
 max_connections = 100
 shared_buffers = 64MB
@@ -140,6 +142,7 @@ class PostgresServer:
         return f"postgresql://whimbrel@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> "PostgresServer":
+        assert self.process is None, "it runs already"
         command = [str(_tool("postgres")), "-D", str(self.data), "-p", str(self.port),
                    "-k", str(self.folder)]  # fmt: skip
         with open(self.log, "ab") as log:
@@ -187,7 +190,7 @@ class PostgresServer:
         process.wait(START_S_MAX)
 
     def remove(self) -> None:
-        self.stop()
+        self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, tool: str, *arguments: str, check: bool = True) -> int:
@@ -255,10 +258,22 @@ def give_back(url: str) -> None:
     _used.append(url)
 
 
+def drop_database(url: str) -> None:
+    name = url.rpartition("/")[2]
+    run(_execute(server().url("postgres"), f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
 async def _migrate(url: str) -> None:
     db = await connect(url)
     await migrate(db, url)
     await db.close()
+
+
+def database_of(own: PostgresServer, name: str) -> str:
+    """One on another server than the session's, with tables."""
+    run(_execute(own.url("postgres"), f'CREATE DATABASE "{name}"'))
+    run(_migrate(own.url(name)))
+    return own.url(name)
 
 
 async def _execute(url: str, statement: str) -> None:

@@ -69,7 +69,7 @@ class LeaseKeeper:
         self._db: Any = None
         self._me = table.Me(-1, 0)
         self._holdings = Holdings(-1)
-        self._watchers: list[tuple[Changed, Changed]] = []
+        self._watchers: list[tuple[Changed, Changed, Changed]] = []
         self._look = asyncio.Event()  # there may be something to take
         self._asking = asyncio.Lock()  # one transaction at a time on the connection
         self._late_timer: asyncio.TimerHandle | None = None
@@ -91,12 +91,13 @@ class LeaseKeeper:
 
     def correct(self, shard: int, owner: int, epoch: int) -> None:
         self._holdings.correct(shard, owner, epoch)
+        self._tell_moved()
 
     def nodes(self) -> Mapping[int, NodeInfo]:
         return self._holdings.nodes
 
-    def watch(self, gained: Changed, lost: Changed) -> None:
-        self._watchers.append((gained, lost))
+    def watch(self, gained: Changed, lost: Changed, moved: Changed = lambda shards: None) -> None:
+        self._watchers.append((gained, lost, moved))
 
     @property
     def held(self) -> int:
@@ -106,13 +107,20 @@ class LeaseKeeper:
     def _gained(self, shards: frozenset[int]) -> None:
         if shards:
             log.info("owns shards", node=self._me.number, gained=len(shards), owned=self.held)
-            for gained, _ in self._watchers:
+            for gained, _, _ in self._watchers:
                 gained(shards)
+            self._tell_moved()
+
+    def _tell_moved(self) -> None:
+        shards = self._holdings.moved()
+        if shards:
+            for _, _, moved in self._watchers:
+                moved(shards)
 
     def _lost(self, shards: frozenset[int]) -> None:
         if shards:
             log.info("lets go of shards", node=self._me.number, lost=len(shards), owned=self.held)
-            for _, lost in self._watchers:
+            for _, lost, _ in self._watchers:
                 lost(shards)
 
     # ---- life ----------------------------------------------------------------------------
@@ -190,7 +198,7 @@ class LeaseKeeper:
         self._look.set()
 
     async def _keep(self) -> None:
-        while True:
+        while not self._stopping:
             await self._pause()
             try:
                 await self._round()
@@ -224,7 +232,8 @@ class LeaseKeeper:
         if self._pending:
             wait_s = min(wait_s, AGAIN_S)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._look.wait(), wait_s)
+            async with asyncio.timeout(wait_s):  # wait_for() of 3.11 may swallow the end of stop()
+                await self._look.wait()
         self._look.clear()
 
     # ---- a round -------------------------------------------------------------------------
@@ -243,6 +252,7 @@ class LeaseKeeper:
         now_us = self._clock.monotonic_us()
         self._expiry_s = answer.expiry_s
         self._lost(self._holdings.renewed(asked_us, now_us, answer))
+        self._tell_moved()
         self._set_timer(now_us)
 
     async def _carry_out(self, todo: Plan) -> None:

@@ -49,6 +49,7 @@ class Holdings:
         self.owners = [NOBODY] * shards  # hints about everybody
         self.known = [0] * shards  # the highest epoch heard of
         self.nodes: Mapping[int, NodeInfo] = {}
+        self._moved: set[int] = set()
         self._valid_us = lease_us - margin_us
 
     def epoch(self, shard: int, now_us: int) -> int:
@@ -88,7 +89,7 @@ class Holdings:
             if epoch >= self.known[shard]:
                 self.known[shard] = epoch
                 ours = owner == self.node and shard not in self.epochs
-                self.owners[shard] = NOBODY if ours else owner
+                self._set_owner(shard, NOBODY if ours else owner)
         return frozenset(lost)
 
     def taken(self, asked_us: int, now_us: int, epochs: Mapping[int, int]) -> frozenset[int]:
@@ -97,14 +98,25 @@ class Holdings:
             return frozenset()  # the lease was not renewed in time: nothing may be believed
         for shard, epoch in epochs.items():
             self.epochs[shard] = self.known[shard] = epoch
-            self.owners[shard] = self.node
+            self._set_owner(shard, self.node)
         return frozenset(epochs)
 
     def correct(self, shard: int, owner: int, epoch: int) -> None:
         """Somebody knew better about a shard that is not ours."""
         if epoch > self.known[shard] and shard not in self.epochs:
             self.known[shard] = epoch
+            self._set_owner(shard, owner)
+
+    def _set_owner(self, shard: int, owner: int) -> None:
+        if owner != self.owners[shard]:
             self.owners[shard] = owner
+            if owner != NOBODY:
+                self._moved.add(shard)
+
+    def moved(self) -> frozenset[int]:
+        """Which shards have got another owner since this was asked last."""
+        moved, self._moved = frozenset(self._moved), set()
+        return moved
 
 
 class Plan(msgspec.Struct, frozen=True):

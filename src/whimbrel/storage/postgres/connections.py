@@ -51,6 +51,8 @@ async def connect(url: str, *, by_index: bool = False, patience_s: float = CONNE
             statement_cache_size=200,
             max_cached_statement_lifetime=0,
         )
+    except asyncpg.InternalClientError as error:  # no host is one that can be written to
+        raise Unready(f"{where(url)} has no primary now: {error}") from error
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise Unready(f"{where(url)} cannot be reached: {words(error)}") from error
     try:

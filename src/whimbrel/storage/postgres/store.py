@@ -304,7 +304,8 @@ class PostgresStore:
             try:
                 if db is None or db.is_closed():
                     db = await connect(self._url, by_index=True)
-                answers = await asyncio.wait_for(read(db, wants), READ_S_MAX)
+                async with asyncio.timeout(READ_S_MAX):
+                    answers = await read(db, wants)
             except Unready as error:
                 trouble = error
                 break
