@@ -138,7 +138,7 @@ async def test_a_message_above_the_limit_comes_back_and_the_next_goes_through(ho
     await alice.say(f"<message to='bob@localhost' type='chat' id='m1'><body>{big}</body></message>")
     await alice.say("<message to='bob@localhost' type='chat' id='m2'><body>y</body></message>")
     error = await alice.hear("message", type="error", id="m1")
-    assert "not-acceptable" in shown(error)
+    assert "policy-violation" in shown(error)
     assert (await bob.message())[1] == "y"
 
 

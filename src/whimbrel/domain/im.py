@@ -234,6 +234,16 @@ class RefsGet(ToActor, frozen=True):
     upto: int
 
 
+class ReadRef(ToActor, frozen=True):
+    """A client has shown the message to which its sender's own client gave this name."""
+
+    request: ClassVar[bool] = True
+    device: int
+    session: int
+    peer: int
+    ref: str
+
+
 class ArchiveGet(ToActor, frozen=True):
     """A page of the account's archive; fields as in wants.ArchiveWant."""
 
@@ -268,6 +278,21 @@ class LastGet(ToActor, frozen=True):
 
 
 # ---- from other users' actors ----------------------------------------------------------
+
+
+class PeerRefGet(ToActor, frozen=True):
+    """Which of your messages to `peer` has this name? Answered with PeerRefIs, if one has."""
+
+    request: ClassVar[bool] = True
+    peer: int
+    ref: str
+
+
+class PeerRefIs(ToActor, frozen=True):
+    """A message of `peer` of which this account's client said that it was read."""
+
+    peer: int
+    id: int
 
 
 class PeerSubscription(ToActor, frozen=True):

@@ -10,7 +10,7 @@ from bisect import insort
 from whimbrel.domain.answers import CommandRefused, Gone, Item, ReadDone, UnknownSession
 from whimbrel.domain.effects import Effect, Push, Tell
 from whimbrel.domain.errors import UNDELIVERABLE, UnknownRecipient
-from whimbrel.domain.im import MarksShown
+from whimbrel.domain.im import MarksShown, PeerRefGet, PeerRefIs, ReadRef
 from whimbrel.domain.messages import MarkRead, Receipt, ReceiptAck
 from whimbrel.domain.rows import (
     DELIVERED,
@@ -25,6 +25,7 @@ from whimbrel.domain.rows import (
 )
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import NEVER, Pair, User
+from whimbrel.domain.wants import NotLoaded, RefsWant
 from whimbrel.logic.pairs import (
     account_row,
     backoff_us,
@@ -39,6 +40,7 @@ from whimbrel.logic.pairs import (
 # ---- as recipient -----------------------------------------------------------------------
 
 
+REFS_MAX = 1_000  # of the newest named messages to a peer, among which a marker's is looked for
 HIDDEN_MAX = 64  # runs of messages refused by a block that a pair remembers untold
 
 
@@ -52,15 +54,41 @@ def on_mark_read(user: User, m: MarkRead, turn: Turn) -> list[Effect]:
     pair = pair_of(user, m.peer)
     if not pair.stored_id:
         return [Push(m.session, CommandRefused("read", UnknownRecipient.code))]
+    effects = _read(user, pair, m.id, turn)
+    # The mark as it stands: a read that overtook its confirm has to be said again.
+    effects.append(Push(m.session, ReadDone(m.to, pair.read_id)))
+    return effects
+
+
+def _read(user: User, pair: Pair, id: int, turn: Turn) -> list[Effect]:
     effects: list[Effect] = []
-    upto = min(m.id, pair.delivered_id)
+    upto = min(id, pair.delivered_id)
     if upto > pair.read_id:
         pair.read_id = upto
         effects.append(pair_row(user, pair))
         send_receipt(user, pair, turn, effects)
-    # The mark as it stands: a read that overtook its confirm has to be said again.
-    effects.append(Push(m.session, ReadDone(m.to, pair.read_id)))
     return effects
+
+
+def on_read_ref(user: User, m: ReadRef, turn: Turn) -> list[Effect]:
+    """A marker for a message of an earlier session: only its sender's ledger knows the name."""
+    att = user.attached.get(m.device)
+    if att is None or att.session != m.session or not pair_of(user, m.peer).stored_id:
+        return []
+    return [Tell(m.peer, PeerRefGet(user.number, m.ref))]
+
+
+def on_peer_ref_get(user: User, m: PeerRefGet, turn: Turn) -> list[Effect]:
+    want = RefsWant(user.number, m.peer, 0, NEVER, REFS_MAX)
+    if want not in user.loaded:
+        raise NotLoaded(want)
+    refs: list[tuple[int, str]] = user.loaded.pop(want)  # type: ignore[assignment]
+    ids = [id for id, ref in refs if ref == m.ref]
+    return [Tell(m.peer, PeerRefIs(user.number, ids[-1]))] if ids else []
+
+
+def on_peer_ref_is(user: User, m: PeerRefIs, turn: Turn) -> list[Effect]:
+    return _read(user, pair_of(user, m.peer), m.id, turn)
 
 
 def send_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:

@@ -24,10 +24,13 @@ from whimbrel.domain.im import (
     PeerBounce,
     PeerDocument,
     PeerProbe,
+    PeerRefGet,
+    PeerRefIs,
     PeerRelay,
     PeerSubscription,
     PushRefused,
     PushSet,
+    ReadRef,
     RefsGet,
     Relay,
     RemoveThis,
@@ -117,7 +120,15 @@ from whimbrel.logic.presence import (
     on_watch,
 )
 from whimbrel.logic.push import on_push_refused, on_push_set
-from whimbrel.logic.receipts import on_mark_read, on_receipt, on_receipt_ack, retry_receipt
+from whimbrel.logic.receipts import (
+    on_mark_read,
+    on_peer_ref_get,
+    on_peer_ref_is,
+    on_read_ref,
+    on_receipt,
+    on_receipt_ack,
+    retry_receipt,
+)
 from whimbrel.logic.relay import on_peer_bounce, on_peer_relay, on_relay
 from whimbrel.logic.removal import on_remove, on_remove_this
 from whimbrel.logic.resources import (
@@ -356,6 +367,9 @@ HANDLERS = {
     PeerDocument: on_peer_document,
     BlockedGet: on_blocked_get,
     RefsGet: on_refs_get,
+    ReadRef: on_read_ref,
+    PeerRefGet: on_peer_ref_get,
+    PeerRefIs: on_peer_ref_is,
     PushSet: on_push_set,
     PushRefused: on_push_refused,
 }

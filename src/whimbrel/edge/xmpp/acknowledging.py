@@ -117,6 +117,8 @@ class Acknowledging(ActorLine):
 
     def passed_over(self, q: int) -> None:
         """An item that this client is not shown."""
+        if q <= self._sent_q:
+            return  # known late: what was written meanwhile confirms it, too
         if not self.sm:
             was = self._sent_q
             self._sent_q = q

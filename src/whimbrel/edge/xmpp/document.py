@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from whimbrel.edge.xmpp.feature import Spec
 from whimbrel.edge.xmpp.features import ALL
+from whimbrel.edge.xmpp.stream_errors import table
 
 INTRODUCTION = """# XMPP
 
@@ -57,10 +58,23 @@ asked again. Components of other servers cannot be reached: there is no server t
 - The second check mark of every sender is the acknowledgement of this client; the blue one is its
   `<displayed/>`. XMPP senders that ask for receipts or markers are told by the server, from the same
   marks.
+- A mark for a message of an earlier session, of the sender or of the recipient, is found by the
+  name that its sender's client gave it (the newest 1,000 named messages to that peer).
+- A disk that is full, or a database that is away: nothing is acknowledged. After three seconds the
+  stream is closed with `resource-constraint`; a client that resumes later finds what it had sent
+  stored, and what it did not get acknowledged without resuming it sends again.
 - Nothing is kept when it was confirmed, unless `limits.archive_s` says so.
 
 Clients without stream management are asked a question that every client answers, and what it answers
 confirms what came before. Why it is so: [decision 0013](decisions/0013-xmpp-clients-are-devices.md).
+
+## How big
+
+A stanza may have `limits.stanza_bytes_max` bytes (256 KiB); before the login
+`limits.unauthenticated_bytes_max`. A bigger one ends the stream with `policy-violation`. Of a message
+at most `limits.body_bytes_max` bytes are stored (48 KiB): its text, for clients of our own, and the
+stanza's children with the text once more, so that a text may have about 24,000 letters. A bigger
+message comes back with the stanza error `policy-violation` that names the limit; the stream goes on.
 """
 
 CLIENTS = """
@@ -130,7 +144,7 @@ def page() -> str:
         f"| {spec.name} | {spec.title} | {spec.version} | {spec.status} | {spec.note} |"
         for spec, _ in specs()
     ]
-    return "\n".join(lines) + "\n" + MISSING + SUITES + CLIENTS
+    return "\n".join(lines) + "\n" + MISSING + SUITES + CLIENTS + "\n" + table()
 
 
 def doap() -> str:

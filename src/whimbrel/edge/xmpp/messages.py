@@ -8,7 +8,9 @@ names another resource: wrapped as a carbon (XEP-0280) where the client has aske
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -40,7 +42,7 @@ DELAYED_US = 2_000_000  # a message that is older at the start of the session sa
 
 _CONDITIONS = {
     UnknownRecipient.code: "service-unavailable",
-    BodyTooBig.code: "not-acceptable",
+    BodyTooBig.code: "policy-violation",
     RateLimited.code: "resource-constraint",
     Busy.code: "resource-constraint",
     BLOCKED: "not-acceptable",
@@ -65,7 +67,17 @@ class _Sent:
 
 
 class Messages:
-    __slots__ = ("_c", "_catching_up", "_own", "_sent", "_session", "_shown", "_started_us")
+    __slots__ = (
+        "_c",
+        "_looked_s",
+        "_looks",
+        "_own",
+        "_sent",
+        "_session",
+        "_shown",
+        "_started_us",
+        "_told",
+    )
 
     def __init__(self, session: XmppSession) -> None:
         self._session = session
@@ -74,7 +86,9 @@ class Messages:
         self._sent: dict[int, OrderedDict[int, _Sent]] = {}  # by peer, then by server's id
         self._shown: OrderedDict[tuple[int, str], tuple[int, int]] = OrderedDict()
         self._started_us = session.hub.edge.wall_us()
-        self._catching_up = True
+        self._looked_s = 0.0  # since then so many markers were looked up:
+        self._looks = 0
+        self._told: dict[int, tuple[int, int]] = {}  # by peer: marks told, up to these ids
 
     # ---- from the client -----------------------------------------------------------------
 
@@ -177,9 +191,12 @@ class Messages:
         if code == BLOCKED:
             error.nodes.append(Element(names.BLOCKING_ERRORS, "blocked"))
             error.attributes["type"] = "cancel"
-        if condition == "undefined-condition":
-            text = Element(names.STANZA_ERRORS, "text", {}, code)
-            error.nodes.append(text)
+        text = code if condition == "undefined-condition" else ""
+        if code == BodyTooBig.code:
+            bytes_max = session.hub.edge.limits.body_bytes_max
+            text = f"a message may have {bytes_max} bytes, its text counted twice"
+        if text:
+            error.nodes.append(Element(names.STANZA_ERRORS, "text", {}, text))
         session.send_element(Element(names.CLIENT, "message", attributes, error))
 
     def _take_mark(self, target: Target, found: chat.Found) -> None:
@@ -187,6 +204,8 @@ class Messages:
         session = self._session
         known = self._shown.get((target.number, found.received or found.displayed))
         if known is None:
+            if found.flags & chat.DISPLAYED:
+                self._look_up_mark(target, found.displayed)
             return
         q, id = known
         if not session.sm:
@@ -196,6 +215,21 @@ class Messages:
             session.tell(
                 m.MarkRead(session.device, session.number, target.address, target.number, id)
             )
+
+    def _look_up_mark(self, target: Target, ref: str) -> None:
+        """A marker for a message of an earlier session."""
+        session = self._session
+        if _OWN_ID.fullmatch(ref):  # from a client of our own: its id is the server's
+            session.tell(
+                m.MarkRead(session.device, session.number, target.address, target.number, int(ref))
+            )
+            return
+        now_s = session.hub.edge.now_s
+        if now_s > self._looked_s + 1:
+            self._looked_s, self._looks = now_s, 0
+        if self._looks < LOOKS_PER_S and 0 < len(ref) <= REF_CHARS_MAX:
+            self._looks += 1
+            session.tell(im.ReadRef(session.device, session.number, target.number, ref))
 
     def _relay(self, stanza: Stanza, target: Target, kind: str, flags: int) -> None:
         """For those who are there now: headlines (8.5.2.1.1), and what is not to be kept."""
@@ -303,12 +337,27 @@ class Messages:
     def _show_marks(self, item: a.Item) -> None:
         """Both watermarks of a peer, kept in the inbox while no client was here."""
         session = self._session
-        told = self.tell_marks(item.address, item.id, item.extra)
-        if not told and self._catching_up:
-            peer = session.hub.targets.of(item.address)
-            self._ask_for_refs(peer, item)
-            return
-        session.passed_over(item.q)
+        self.marks_shown(item.address, item.id, item.extra, lambda: session.passed_over(item.q))
+
+    def marks_shown(
+        self, address: str, delivered: int, read: int, then: Callable[[], None] | None = None
+    ) -> None:
+        """How far a peer has come. then: when all that is told of it has been written."""
+        peer = self._session.hub.targets.of(address)
+        self.tell_marks(address, delivered, read)
+        before = self._told.get(peer.number, (0, 0))
+        self._told[peer.number] = (max(delivered, before[0]), max(read, before[1]))
+        started = self._started_us
+        since = [
+            old
+            for old, new in zip(before, (delivered, read), strict=True)
+            if old < new and old < started
+        ]
+        asked = bool(since) and self._ask_for_refs(
+            peer, address, (delivered, read), before, min(since), then
+        )
+        if not asked and then is not None:
+            then()
 
     def tell_marks(self, address: str, delivered: int, read: int) -> int:
         """Told for each message of this client that asked; how many that were."""
@@ -338,27 +387,38 @@ class Messages:
             told += 1
         return told
 
-    def _ask_for_refs(self, peer: Target, item: a.Item) -> None:
-        """A mark for messages of an earlier session: their names stand in the ledger."""
+    def _ask_for_refs(
+        self,
+        peer: Target,
+        address: str,
+        marks: tuple[int, int],
+        before: tuple[int, int],
+        since: int,
+        then: Callable[[], None] | None,
+    ) -> bool:
+        """Marks for messages of an earlier session: their names stand in the ledger. What this
+        session has sent is told from its own memory. False: too much is asked already.
+        """
         session = self._session
-        number, device = session.number, session.device
+        number, device, started = session.number, session.device, self._started_us
 
-        def then(got: im.RefsGot) -> None:
-            for id, ref in got.refs[-REFS_TOLD_MAX:]:
-                session.send(self._receipt(item.address, ref))
-                if id <= item.extra and (id, ref) == got.refs[-1]:
-                    session.send(self._displayed(item.address, ref))
-            session.passed_over(item.q)
+        def told(got: im.RefsGot) -> None:
+            refs = [(id, ref) for id, ref in got.refs if id < started][-REFS_TOLD_MAX:]
+            for id, ref in refs:
+                if before[0] < id <= marks[0]:
+                    session.send(self._receipt(address, ref))
+            seen = [ref for id, ref in refs if before[1] < id <= marks[1]]
+            if seen:
+                session.send(self._displayed(address, seen[-1]))
+            session.dirty = True
+            if then is not None:
+                then()
 
-        after = max(0, item.id - REFS_BACK_US)
-        asked = session.ask(
-            lambda tag: im.RefsGet(device, number, tag, peer.number, after, item.id), then
+        upto = min(max(marks), started)
+        after = max(since, upto - REFS_BACK_US, 0)
+        return session.ask(
+            lambda tag: im.RefsGet(device, number, tag, peer.number, after, upto), told
         )
-        if not asked:
-            session.passed_over(item.q)
-
-    def caught_up(self) -> None:
-        self._catching_up = False
 
     def _receipt(self, address: str, ref: str, own: _Sent | None = None) -> bytes:
         sender, to = self._between(address, own)
@@ -397,6 +457,8 @@ class Messages:
         session.passed_over(item.q)
 
 
+LOOKS_PER_S = 10  # markers of one client that are looked up in the ledgers of senders
+_OWN_ID = re.compile(r"[1-9][0-9]{15}")  # microseconds since 1970
 REFS_TOLD_MAX = 20
 REFS_BACK_US = 7 * 86_400 * 1_000_000
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("whimbrel.edge")
 
+UNREADY_S = 3.0  # of a server that cannot store, after which its clients are sent away
 PRESENCE_AGAIN_S = 5.0  # after which what was said of it and not answered is said again
 EPHEMERAL_WAITING_MAX = 500  # stanzas that pass through and wait in a session without a client
 
@@ -44,6 +45,7 @@ class XmppSession(Acknowledging):
     __slots__ = (
         "_again_s",
         "_shown_q",
+        "_unready_s",
         "bare",
         "blocks_said",
         "carbons",
@@ -64,6 +66,7 @@ class XmppSession(Acknowledging):
         self.resource = ""
         self.prefixes: dict[str, str] = {}  # that the header of the client's stream declares
         self._again_s = 0.0
+        self._unready_s = 0.0
         self._shown_q = 0  # the last item that was ever taken
         # what features keep here
         self.carbons = False
@@ -373,10 +376,6 @@ class XmppSession(Acknowledging):
         else:
             self._forgotten = True
 
-    def _on_end_of_queue(self, end: a.EndOfQueue) -> None:
-        """All that had waited was sent."""
-        self.messages.caught_up()
-
     # ---- time, and the end -------------------------------------------------------------
 
     def sweep(self) -> None:
@@ -391,9 +390,22 @@ class XmppSession(Acknowledging):
             self.end()
             return
         self.sweep_asks(now_s)
+        self._sweep_unready(now_s)
         self.sweep_line(now_s)
         if not self.taking and self.presence.takes:
             self._say_presence_again()
+
+    def _sweep_unready(self, now_s: float) -> None:
+        """The disk is full, the database away: nothing of what came is acknowledged, and a client
+        that waits for it is told so. What it sent is kept and stored later, if it can resume.
+        """
+        if not (self._open or self._backlog) or self.hub.edge.ready():
+            self._unready_s = 0.0
+        elif not self._unready_s:
+            self._unready_s = now_s
+        elif self.stream is not None and now_s > self._unready_s + UNREADY_S:
+            self._unready_s = 0.0
+            self.stream.fail(StreamError("resource-constraint", "not stored, try again later"))
 
     def lost(self) -> None:
         """The connection is gone without a goodbye."""
@@ -455,5 +467,4 @@ _OWN: dict[type, Callable[[XmppSession, Any], None]] = {
     a.Stored: XmppSession._on_stored,
     a.SubmitRefused: XmppSession._on_submit_refused,
     a.UnknownSession: XmppSession._on_unknown_session,
-    a.EndOfQueue: XmppSession._on_end_of_queue,
 }

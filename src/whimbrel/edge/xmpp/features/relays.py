@@ -16,7 +16,7 @@ def on_shown(session: XmppSession, shown: im.StanzaShown) -> None:
 
 
 def on_marks(session: XmppSession, marks: im.MarksShown) -> None:
-    session.messages.tell_marks(marks.address, marks.delivered, marks.read)
+    session.messages.marks_shown(marks.address, marks.delivered, marks.read)
 
 
 def on_bounced(session: XmppSession, bounced: im.Bounced) -> None:
@@ -71,6 +71,7 @@ FEATURE = Feature(
         im.Bounced: on_bounced,
         im.MarksShown: on_marks,
         a.TypingShown: on_typing,
+        a.EndOfQueue: ignore,
         a.PresenceShown: ignore,
         a.HideDone: ignore,
         a.ReadDone: ignore,
