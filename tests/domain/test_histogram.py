@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whimbrel.domain.histogram import BOUNDS_US, Histogram
+from whimbrel.domain.histogram import BOUNDS_US, Histogram, quantile_us
 
 
 @given(st.integers(0, 2 * BOUNDS_US[-1]))
@@ -20,3 +20,20 @@ def test_the_largest_is_taken_once() -> None:
         histogram.observe(us)
     assert histogram.take_largest_us() == 700
     assert histogram.take_largest_us() == 0
+
+
+@given(st.lists(st.integers(1, BOUNDS_US[-1]), min_size=1, max_size=50), st.floats(0.01, 1))
+def test_a_quantile_lies_in_the_bucket_of_the_value_that_it_stands_for(
+    values: list[int], q: float
+) -> None:
+    histogram = Histogram()
+    for us in values:
+        histogram.observe(us)
+    true = sorted(values)[max(0, -int(-q * len(values) // 1) - 1)]
+    upper = next(bound for bound in BOUNDS_US if true <= bound)
+    lower = upper / 2 if upper > BOUNDS_US[0] else 0
+    assert lower <= quantile_us(histogram.counts, q) <= upper
+
+
+def test_of_nothing_there_is_no_quantile() -> None:
+    assert quantile_us(Histogram().counts, 0.99) == 0.0

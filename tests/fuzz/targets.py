@@ -202,7 +202,7 @@ def http_head(data: bytes) -> str:
     assert not caller.is_local(request)
     local = caller.is_local(direct)
     assert not same_token(parts[2].partition(" ")[2].strip(), "the-token")
-    query = named(lambda: admin._limit(parts[3], 500), BadMessage)
+    query = named(lambda: admin.limit_in(parts[3], 500), BadMessage)
     return f"{address.version} {address == caller.UNKNOWN} {local} {query}"
 
 

@@ -5,12 +5,12 @@ import hmac
 import pytest
 
 from tests.logic.desk_world import ALICE, BOB, DAY_S, HOME, DeskWorld, hash_of
-from whimbrel.domain.answers import PinRequested, Rejected
+from whimbrel.domain.answers import DeskDescription, PinRequested, Rejected, Removed
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.effects import Note, Reply, SendPin, Tell
 from whimbrel.domain.ids import account_number
 from whimbrel.domain.limits import Limits
-from whimbrel.domain.messages import Register, RequestPin, VerifyPin
+from whimbrel.domain.messages import CloseNumber, DescribeDesk, Register, RequestPin, VerifyPin
 from whimbrel.domain.rows import CounterRow, SignupRow
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import NEVER
@@ -391,3 +391,62 @@ def test_the_figures_in_the_rules_docstring_follow_from_the_limits() -> None:
     assert limits.wrong_per_client / pins == 0.0005
     assert limits.wrong_in_all / pins == 0.1
     assert limits.wrong_in_all // limits.pin_tries == 2_000
+
+
+# ---- administrators ---------------------------------------------------------------------
+
+
+def close(world: DeskWorld, number: str, on: bool) -> str:
+    world.say(CloseNumber(number, on, 9))
+    (reply,) = [effect for effect in world.effects if isinstance(effect, Reply)]
+    assert isinstance(reply.answer, Removed)
+    return reply.answer.code
+
+
+def described(world: DeskWorld) -> DeskDescription:
+    (reply,) = world.say(DescribeDesk(9))
+    assert isinstance(reply, Reply)
+    assert isinstance(reply.answer, DeskDescription)
+    return reply.answer
+
+
+def test_a_closed_number_gets_no_pin_and_no_account_until_it_is_opened_again() -> None:
+    world = DeskWorld()
+    world.request()
+    assert close(world, ALICE, True) == ""
+    assert world.verify("12345") == "rate-limited"
+    world.later(3 * DAY_S)
+    world.alarm()
+    world.restart()
+    assert world.request().code == "rate-limited"
+    assert world.sent() == []
+    assert world.request(BOB).code == ""
+    assert close(world, ALICE, False) == ""
+    world.restart()
+    assert world.request().code == ""
+
+
+def test_a_number_that_was_not_closed_cannot_be_opened() -> None:
+    world = DeskWorld()
+    assert close(world, ALICE, False) == "not-found"
+    close(world, ALICE, True)
+    assert close(world, ALICE, False) == ""
+    assert close(world, ALICE, False) == "not-found"
+
+
+def test_the_desk_tells_who_is_refused_and_until_when() -> None:
+    world = DeskWorld(SignupLimits(wrong_per_number=2, client_free=1))
+    assert described(world).locks == ()
+    close(world, BOB, True)
+    world.request()
+    for _ in range(2):
+        world.verify("00000")
+    found = described(world)
+    assert {(lock.whom, lock.why) for lock in found.locks} == {
+        (BOB, "closed"), (ALICE, "wrong"), (HOME, "wait"),
+    }  # fmt: skip
+    assert found.locks[0].why == "closed"
+    assert all(lock.until_us > world.now_us for lock in found.locks[1:])
+    assert (found.numbers, found.pins_today, found.wrong_today) == (1, 1, 2)
+    world.later(DAY_S)
+    assert [lock.why for lock in described(world).locks] == ["closed"]

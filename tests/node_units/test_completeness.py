@@ -35,6 +35,9 @@ def test_every_answer_to_a_session_reaches_its_device_or_is_meant_for_a_caller()
     for_callers = {
         answers.Description,
         answers.DeviceDescription,  # a part of it
+        answers.OpenSend,  # another
+        answers.DeskDescription,
+        answers.Lock,  # a part of it
         answers.Inspected,
         answers.Proven,
         answers.Registered,

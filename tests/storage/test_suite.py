@@ -427,6 +427,10 @@ def test_accounts_are_listed_by_address_without_tombstones(holder: Holder) -> No
     assert holder.get(Accounts("", 10)) == [account(ALICE), account(CARL)]
     assert holder.get(Accounts("alice", 10)) == [account(CARL)]
     assert holder.get(Accounts("", 1)) == [account(ALICE)]
+    assert holder.get(Accounts("", 10, "al")) == [account(ALICE)]
+    assert holder.get(Accounts("alice", 10, "al")) == []
+    assert holder.get(Accounts("", 10, "carl")) == [account(CARL)]
+    assert holder.get(Accounts("", 10, "%")) == []
 
 
 def test_totals_count_what_there_is(holder: Holder) -> None:

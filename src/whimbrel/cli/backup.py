@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from whimbrel.cli.acting import note_act
 from whimbrel.cli.spoken import spoken
 from whimbrel.cli.users import DEFAULT_DATA, DataOption
 from whimbrel.client import ClientError
@@ -37,6 +38,7 @@ def backup(
             )
     except Unready as error:
         raise ClientError(str(error)) from None
+    note_act(data, "backup", str(target))
     made = datetime.fromtimestamp(manifest.made_us / 1e6, tz=UTC).astimezone()
     console = Console(highlight=False)
     console.print(
@@ -62,6 +64,7 @@ def restore(
         era, aside = bring_back(source, data, replace)
     except Unready as error:
         raise ClientError(str(error)) from None
+    note_act(data, "restore", str(source))
     console = Console(highlight=False)
     console.print(f"[bold green]restored[/bold green] {source} to {data} (era {era})")
     if aside is not None:

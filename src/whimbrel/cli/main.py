@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from whimbrel import __version__
-from whimbrel.cli import account, messages, users
+from whimbrel.cli import account, messages, office, users
 
 app = typer.Typer(
     name="whimbrel",
@@ -46,6 +46,7 @@ _SERVER_SIDE = {
     "trace": "whimbrel.cli.trace",
     "backup": "whimbrel.cli.backup",
     "restore": "whimbrel.cli.backup",
+    "acts": "whimbrel.cli.office",
 }
 
 
@@ -79,6 +80,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(users.app, name="user")
+app.add_typer(office.app, name="token")
 
 
 def main() -> None:
@@ -87,7 +89,7 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     if words and words[0] in _SERVER_SIDE:
         _register_server_side(words[:1])
-    elif not words or words[0] not in (*_COMMANDS, "user"):
+    elif not words or words[0] not in (*_COMMANDS, "user", "token"):
         _register_server_side(_SERVER_SIDE)
     app(prog_name="whimbrel")
 

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 import typer
 
+from whimbrel.cli.acting import note_act, user_name
 from whimbrel.cli.home import compact
 from whimbrel.cli.spoken import run, spoken
 from whimbrel.client import ClientError
@@ -132,9 +133,12 @@ def _ask(data: Path, method: str, path: str, offline: str, address: str) -> Any:
 
     action: Callable[..., Any] = getattr(folder, offline)
     try:
-        return action(data, address) if address else action(data)
+        answer = action(data, address) if address else action(data)
     except (Refused, Unready) as error:
         raise ClientError(_TEXTS.get(error.code, str(error))) from None
+    if offline in _ACTS:
+        note_act(data, _ACTS[offline], address)
+    return answer
 
 
 def admin_of(data: Path) -> Admin | None:
@@ -146,8 +150,11 @@ def admin_of(data: Path) -> Admin | None:
         raise ClientError(f"{data / 'admin.json'} is damaged; restart the server") from None
 
 
-async def admin_request(method: str, url: str, admin: Admin, body: dict[str, str] | None) -> Any:
-    headers = {"Authorization": f"Bearer {admin.token}"}
+async def admin_request(
+    method: str, url: str, admin: Admin, body: Any, texts: dict[str, str] | None = None
+) -> Any:
+    """texts: what people read for which code of a refusal."""
+    headers = {"Authorization": f"Bearer {admin.token}", "X-Whimbrel-User": user_name()}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     try:
         async with (
@@ -157,20 +164,21 @@ async def admin_request(method: str, url: str, admin: Admin, body: dict[str, str
             content = await answer.read()
             if answer.status < 300:
                 return msgspec.json.decode(content) if content else {}
-            raise _refusal(answer.status, content)
+            raise _refusal(answer.status, content, texts or _TEXTS)
     except TimeoutError:
         raise ClientError(f"the server at {admin.url} does not answer in time") from None
 
 
+_ACTS = {"add": "create user", "delete": "delete user", "reset": "reset user"}
 _TEXTS = {
     "exists": "this account exists already; for a new key: whimbrel user reset",
     "not-found": "there is no such account; see: whimbrel user list",
 }
 
 
-def _refusal(status: int, content: bytes) -> ClientError:
+def _refusal(status: int, content: bytes, texts: dict[str, str]) -> ClientError:
     try:
         problem = msgspec.json.decode(content, type=_Problems).error
     except msgspec.DecodeError:
         return ClientError(f"the server answered {status}")
-    return ClientError(_TEXTS.get(problem.code) or problem.message or problem.code)
+    return ClientError(texts.get(problem.code) or problem.message or problem.code)

@@ -151,12 +151,30 @@ class PinRefused(ToSession, frozen=True):
 
 
 class DeviceDescription(msgspec.Struct, frozen=True):
+    """kind: rows.OWN, OFFLINE or RESOURCE. session: its live session, 0: none; then `pushed` is
+    the last item that it was sent. confirmed: -1 if it takes no messages.
+    """
+
     device: int
     name: str
     submitted: int
     confirmed: int
     last_seen_us: int
     online: bool
+    kind: int = 0
+    session: int = 0
+    pushed: int = 0
+
+
+class OpenSend(msgspec.Struct, frozen=True):
+    """A message that its recipient's actor has not acknowledged. retry_in_us: 0: due, or queued."""
+
+    id: int
+    peer: str
+    device: int
+    accepted_us: int
+    attempts: int
+    retry_in_us: int
 
 
 class Proven(ToSession, frozen=True):
@@ -185,3 +203,28 @@ class Description(ToSession, frozen=True):
     open: int
     last_seen_us: int
     devices: tuple[DeviceDescription, ...]
+    sends: tuple[OpenSend, ...] = ()  # the oldest ones
+    owed: int = 0  # peers who have not acknowledged a receipt
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """Sign-up is refused for whom: a number, a client's network address, or "" for everybody.
+
+    why: "closed" (by an administrator), "wrong" (too many wrong PINs), "pins" (too many PINs) or
+    "wait" (between two PINs). until_us: when it ends by itself; 0: it does not.
+    """
+
+    whom: str
+    why: str
+    until_us: int
+    __repr__ = discreet
+
+
+class DeskDescription(ToSession, frozen=True):
+    """numbers: how many are remembered; today: PINs sent and wrong tries against good PINs."""
+
+    numbers: int
+    pins_today: int
+    wrong_today: int
+    locks: tuple[Lock, ...]
+    more: bool  # there are more locks than are listed

@@ -58,9 +58,10 @@ class SendPin(msgspec.Struct, frozen=True, gc=False):
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
-    """Count an event by name ("submit-refused:busy"); never a body or a number."""
+    """Count an event by name ("submit-refused:busy"); never a body or a telephone number."""
 
     name: str
+    times: int = 1
 
 
 Effect = Row | Tell | Push | Reply | ReadInbox | SendPin | Note

@@ -1,5 +1,7 @@
 """Histograms: how long something takes, counted by powers of two. Cheap enough to be always on."""
 
+from collections.abc import Sequence
+
 BOUNDS_US = tuple(64 << n for n in range(18))  # 64 us .. 8.4 s
 
 
@@ -28,3 +30,21 @@ class Histogram:
     @property
     def count(self) -> int:
         return sum(self.counts)
+
+
+def quantile_us(counts: Sequence[int], q: float) -> float:
+    """Below what a share q (0 to 1) of them lies, by a straight line inside the bucket; 0: none.
+
+    What lies above all bounds counts as twice the last one.
+    """
+    total = sum(counts)
+    if not total:
+        return 0.0
+    wanted, seen = q * total, 0
+    low = 0.0
+    for bound, count in zip((*BOUNDS_US, 2 * BOUNDS_US[-1]), counts, strict=True):
+        if count and seen + count >= wanted:
+            return low + (bound - low) * (wanted - seen) / count
+        seen += count
+        low = float(bound)
+    return low

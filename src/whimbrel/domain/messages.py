@@ -254,6 +254,14 @@ class Describe(ToActor, frozen=True):
     reply: int
 
 
+class Disconnect(ToActor, frozen=True):
+    """An administrator ends the session of a device, which may come back; answered with Removed."""
+
+    request: ClassVar[bool] = True
+    device: int
+    reply: int
+
+
 class Prove(ToActor, frozen=True):
     """Whoever asks over HTTP says to be this device; answered with Proven or Rejected."""
 
@@ -299,6 +307,22 @@ class VerifyPin(ToActor, frozen=True):
     name: str
     reply: int
     scram: bytes = b""
+
+
+class CloseNumber(ToActor, frozen=True):
+    """An administrator closes sign-up for a number, or opens it again; answered with Removed."""
+
+    request: ClassVar[bool] = True
+    number: str
+    on: bool
+    reply: int
+
+
+class DescribeDesk(ToActor, frozen=True):
+    """An administrator looks at the desk; answered with DeskDescription."""
+
+    request: ClassVar[bool] = True
+    reply: int
 
 
 class PinNotSent(ToActor, frozen=True):

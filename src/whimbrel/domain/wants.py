@@ -199,10 +199,14 @@ class OwnersLedger(Want, frozen=True):
 
 
 class Accounts(Want, frozen=True):
-    """-> list of AccountRow with address > after, by address, without tombstones."""
+    """-> list of AccountRow with address > after, by address, without tombstones.
+
+    prefix: only addresses that begin so.
+    """
 
     after: str
     limit: int
+    prefix: str = ""
 
 
 class DeadLetters(Want, frozen=True):

@@ -4,6 +4,8 @@ The session itself stands in session.py; here only bytes become its messages. A 
 the same in websocket.py. docs/protocol.md section 1.2.
 """
 
+from typing import ClassVar
+
 from whimbrel.domain.errors import Refused
 from whimbrel.edge.session import Edge, Session
 from whimbrel.edge.transport import Link
@@ -14,6 +16,7 @@ from whimbrel.protocol.native import Codec
 class FramedSession(Session):
     """Session and application of its connection in one object: it is held for every device."""
 
+    front: ClassVar[str] = "native"
     __slots__ = ("_feed",)
 
     def __init__(self, edge: Edge, codec: Codec, link: Link) -> None:

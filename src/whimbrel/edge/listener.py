@@ -11,7 +11,8 @@ import asyncio
 import ssl
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from heapq import heappush, heappushpop
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import structlog
 
@@ -33,6 +34,7 @@ log = structlog.get_logger("whimbrel.edge")
 
 SWEEP_S = 0.25
 SWEEP_PARTS = 4  # each session is looked at once a second
+READERS_SHOWN = 8
 ADDRESSES_MAX = 100_000
 ACCOUNTS_MAX = 100_000
 BACKLOG = 1_024
@@ -52,6 +54,7 @@ class Held(Protocol):
     """What the listener keeps of a connection, whatever is spoken on it."""
 
     number: int
+    front: ClassVar[str]  # by which door it came, for the operator
 
     @property
     def unsent_bytes(self) -> int: ...
@@ -91,6 +94,9 @@ class Listener:
         self._codec = MsgpackCodec()
         self._json = JsonCodec()
         self._sessions: dict[int, Held] = {}
+        self.fronts: Counter[str] = Counter()  # connections by front end
+        self.silent_fronts: Counter[str] = Counter()  # those of them that are in _silent
+        self._readers: list[tuple[int, str, str]] = []  # unsent bytes, who, front: the most
         self._slowest = Output()  # whose bytes wait longest, since somebody asked
         self._unsent = 0  # of all, in this round of sweeps and
         self._unsent_all = 0  # in the one before
@@ -200,7 +206,7 @@ class Listener:
         if len(self._silent) >= limits.unauthenticated_max:
             oldest = next(iter(self._silent.values()))
             oldest.refuse(TooManyConnections("too many connections without a hello"))
-            self._silent.pop(oldest.number, None)
+            self._not_silent(oldest.number)
         return True
 
     def admit_other(self, address: str, make: Callable[[], Admitted]) -> Admitted:
@@ -216,8 +222,15 @@ class Listener:
     def _begin(self, session: Held, address: str) -> None:
         self._sessions[session.number] = session
         self._silent[session.number] = session
+        self.fronts[session.front] += 1
+        self.silent_fronts[session.front] += 1
         self._by_address[address] += 1
         self._addresses[session.number] = address
+
+    def _not_silent(self, number: int) -> None:
+        session = self._silent.pop(number, None)
+        if session is not None:
+            self.silent_fronts[session.front] -= 1
 
     # ---- what sessions ask (session.Edge) ------------------------------------------------
 
@@ -257,13 +270,14 @@ class Listener:
         self._locked[key] = self.now_s + 60.0
 
     def authenticated(self, session: Held) -> None:
-        self._silent.pop(session.number, None)
+        self._not_silent(session.number)
         self.counts["logins"] += 1
 
     def ended(self, session: Held) -> None:
         if self._sessions.pop(session.number, None) is None:
             return
-        self._silent.pop(session.number, None)
+        self.fronts[session.front] -= 1
+        self._not_silent(session.number)
         self._behind.pop(session.number, None)
         address = self._addresses.pop(session.number)
         self._by_address[address] -= 1
@@ -297,6 +311,8 @@ class Listener:
 
     def _measure(self, session: Held, unsent: int) -> None:
         self._unsent += unsent
+        if unsent:
+            self._note_reader((unsent, session.who, session.front))
         since_s = self.now_s
         if unsent > BEHIND_BYTES:
             since_s = self._behind.setdefault(session.number, since_s)
@@ -304,6 +320,19 @@ class Listener:
             self._behind.pop(session.number, None)
         if unsent > self._slowest.bytes:
             self._slowest = Output(unsent, session.who, self.now_s - since_s)
+
+    def _note_reader(self, reader: tuple[int, str, str]) -> None:
+        if len(self._readers) < READERS_SHOWN:
+            heappush(self._readers, reader)
+        else:
+            heappushpop(self._readers, reader)
+
+    def take_readers(self) -> list[tuple[int, str, str]]:
+        """(bytes, who, front) of those for whom most waits, the most first, since the last call:
+        once a second, because each session is looked at so often.
+        """
+        readers, self._readers = sorted(self._readers, reverse=True), []
+        return readers
 
     def take_slowest(self) -> "Output":
         """The most that waited for one reader since the last call, and for whom."""

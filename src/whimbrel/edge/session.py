@@ -13,7 +13,7 @@ import secrets
 from collections import Counter, deque
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import structlog
 
@@ -33,6 +33,7 @@ from whimbrel.domain.errors import (
     NotAuthorized,
     RateLimited,
     Refused,
+    ShuttingDown,
     SlowReader,
 )
 from whimbrel.domain.ids import (
@@ -97,6 +98,7 @@ class Cutter(Protocol):
 class Session:
     """`frame` puts a message's bytes into the transport's frame."""
 
+    front: ClassVar[str] = "websocket"
     __slots__ = (
         "_account",
         "_address",
@@ -124,6 +126,7 @@ class Session:
         "_resend_delay_s",
         "_resend_s",
         "_waits_for_welcome",
+        "agent",
         "allowance_bytes",
         "allowance_frames",
         "heard_s",
@@ -169,6 +172,7 @@ class Session:
         self.allowance_frames = 2 * edge.limits.frames_per_s
         self.allowance_bytes = 2 * edge.limits.bytes_per_s
         self.started_s = self.heard_s = edge.now_s
+        self.agent = ""  # the client's own word for itself
         self.welcomed = False
         self.over = False
         self.number = edge.numbers.open(self)
@@ -276,6 +280,7 @@ class Session:
         if not edge.may_log_in(self._link.address, self._account):
             raise RateLimited("logins", retry_after_s=60)
         self._device = hello.device
+        self.agent = hello.agent[:AGENT_CHARS_MAX]
         self._last = hello.last
         key_hash = sha256(hello.key.encode()).digest()
         self._hello = m.Hello(hello.device, self.number, key_hash, hello.last, hello.era)
@@ -482,6 +487,10 @@ class Session:
         self._end(wire.Error(rejected.code, "", True, 0, f"{self.number:x}"))
 
     def _on_gone(self, gone: a.Gone) -> None:
+        if gone.code == ShuttingDown.code:  # an administrator ends it; the device may come back
+            self._edge.counts["disconnected"] += 1
+            self._end(wire.Error(gone.code, "", True, 1))
+            return
         self._edge.counts["replaced"] += 1
         self._end(wire.Replaced())
 
@@ -526,6 +535,11 @@ class Session:
     @property
     def unsent_bytes(self) -> int:
         return self._link.unsent_bytes
+
+    @property
+    def whence(self) -> str:
+        """The network address, as limits count it."""
+        return self._link.address
 
     @property
     def who(self) -> str:

@@ -16,17 +16,27 @@ day: 0.05 %. Any number of addresses against all numbers together: 10,000 wrong 
 more divides all of these by ten (`signup.pin_digits`).
 """
 
+from collections.abc import Iterator
 from hmac import compare_digest
 
 from msgspec.structs import replace
 
-from whimbrel.domain.answers import PinRefused, PinRequested, Rejected
+from whimbrel.domain.answers import (
+    DeskDescription,
+    Lock,
+    PinRefused,
+    PinRequested,
+    Rejected,
+    Removed,
+)
 from whimbrel.domain.desk import Counter, Desk, SignupLimits
 from whimbrel.domain.effects import Effect, Note, Reply, SendPin, Tell
-from whimbrel.domain.errors import INTERNAL, Busy, PinWrong, RateLimited
+from whimbrel.domain.errors import INTERNAL, Busy, NotFound, PinWrong, RateLimited
 from whimbrel.domain.ids import account_number
 from whimbrel.domain.messages import (
     Alarm,
+    CloseNumber,
+    DescribeDesk,
     PinNotSent,
     Register,
     RequestPin,
@@ -45,6 +55,8 @@ SWEEP_US = 600 * SECOND_US  # between two looks for what may be forgotten
 SWEEP_AGAIN_US = SECOND_US
 SWEEP_ROWS = 1_000  # forgotten in one turn
 NO_HASH = bytes(32)
+NO_DAY = 1 << 31  # later than any that comes
+LOCKS_SHOWN = 200
 
 
 def on_request(desk: Desk, m: RequestPin, turn: Turn) -> list[Effect]:
@@ -55,6 +67,7 @@ def on_request(desk: Desk, m: RequestPin, turn: Turn) -> list[Effect]:
         -(-(old.next_send_us - turn.now_us) // SECOND_US),
         _used(desk, f"client-next:{m.client}", _day(now_s)) - now_s,
         _until_tomorrow(now_s) if _capped(desk, m, old, _day(now_s)) else 0,
+        _until_tomorrow(now_s) if _closed(desk, m.number) else 0,
     )
     if wait_s > 0:
         return [
@@ -97,7 +110,8 @@ def on_verify(desk: Desk, m: VerifyPin, turn: Turn) -> list[Effect]:
     limits, now_s = desk.limits, turn.now_us // SECOND_US
     day = _day(now_s)
     if (
-        _used(desk, f"wrong:{m.number}", day) >= limits.wrong_per_number
+        _closed(desk, m.number)
+        or _used(desk, f"wrong:{m.number}", day) >= limits.wrong_per_number
         or _used(desk, f"client-wrong:{m.client}", day) >= limits.wrong_per_client
         or _used(desk, "wrong", day) >= limits.wrong_in_all
     ):
@@ -136,6 +150,60 @@ def _wrong(desk: Desk, m: VerifyPin, good: SignupRow | None, turn: Turn) -> list
         ]
     _wake(desk, turn)
     return effects
+
+
+def on_close_number(desk: Desk, m: CloseNumber, turn: Turn) -> list[Effect]:
+    """An administrator's word. Kept as a counter of a day that does not come."""
+    key = f"closed:{m.number}"
+    old = desk.counters.get(key)
+    if m.on and desk.full and old is None:
+        return [Reply(m.reply, Removed(Busy.code))]
+    if not m.on and (old is None or not old.used):
+        return [Reply(m.reply, Removed(NotFound.code))]
+    day = NO_DAY if m.on else _day(turn.now_us // SECOND_US)
+    desk.counters[key] = Counter(day, int(m.on))
+    _wake(desk, turn)
+    return [CounterRow(key, day, int(m.on)), Reply(m.reply, Removed())]
+
+
+def on_describe(desk: Desk, m: DescribeDesk, turn: Turn) -> list[Effect]:
+    """Who is refused now, and why; the longest lock first."""
+    now_s = turn.now_us // SECOND_US
+    day = _day(now_s)
+    locks = sorted(_locks(desk, turn, day), key=lambda lock: -(lock.until_us or NEVER))
+    described = DeskDescription(
+        len(desk.signups),
+        _used(desk, "pins", day),
+        _used(desk, "wrong", day),
+        tuple(locks[:LOCKS_SHOWN]),
+        len(locks) > LOCKS_SHOWN,
+    )
+    return [Reply(m.reply, described)]
+
+
+def _locks(desk: Desk, turn: Turn, day: int) -> Iterator[Lock]:
+    limits, tomorrow_us = desk.limits, (day + 1) * DAY_S * SECOND_US
+    caps = {
+        "wrong": (limits.wrong_per_number, "wrong"),
+        "client-wrong": (limits.wrong_per_client, "wrong"),
+        "client": (limits.per_client, "pins"),
+    }
+    for key, counter in desk.counters.items():
+        kind, _, whom = key.partition(":")
+        cap, why = caps.get(kind, (0, ""))
+        if kind == "closed" and counter.used:
+            yield Lock(whom, "closed", 0)
+        elif kind == "client-next" and counter.used * SECOND_US > turn.now_us:
+            yield Lock(whom, "wait", counter.used * SECOND_US)
+        elif cap and whom and counter.day == day and counter.used >= cap:
+            yield Lock(whom, why, tomorrow_us)
+    for row in desk.signups.values():
+        if row.day == day and row.sends_today >= limits.per_number:
+            yield Lock(row.number, "pins", tomorrow_us)
+    if _used(desk, "wrong", day) >= limits.wrong_in_all:
+        yield Lock("", "wrong", tomorrow_us)
+    if _used(desk, "pins", day) >= limits.in_all:
+        yield Lock("", "pins", tomorrow_us)
 
 
 def on_not_sent(desk: Desk, m: PinNotSent, turn: Turn) -> list[Effect]:
@@ -210,6 +278,10 @@ def _capped(desk: Desk, m: RequestPin, row: SignupRow, day: int) -> bool:
         or _used(desk, f"prefix:{m.prefix}", day) >= prefix_cap
         or _used(desk, "pins", day) >= limits.in_all
     )
+
+
+def _closed(desk: Desk, number: str) -> bool:
+    return bool(_used(desk, f"closed:{number}", NO_DAY))
 
 
 def _count_request(desk: Desk, m: RequestPin, now_s: int) -> list[Effect]:
@@ -311,6 +383,8 @@ STATE_VERSION = 1
 HANDLERS = {
     RequestPin: on_request,
     VerifyPin: on_verify,
+    CloseNumber: on_close_number,
+    DescribeDesk: on_describe,
     PinNotSent: on_not_sent,
     Alarm: on_alarm,
 }

@@ -13,17 +13,26 @@ from whimbrel.domain.answers import (
     Proven,
     Registered,
     Rejected,
+    Removed,
     UnlinkDone,
     Welcome,
 )
 from whimbrel.domain.effects import Effect, Push, Reply, Tell
-from whimbrel.domain.errors import Busy, Exists, NotAuthorized, NotFound, Replaced
+from whimbrel.domain.errors import (
+    Busy,
+    Exists,
+    NotAuthorized,
+    NotFound,
+    Replaced,
+    ShuttingDown,
+)
 from whimbrel.domain.ids import HOUSE
 from whimbrel.domain.im import Done, NewAccount, SetKey
 from whimbrel.domain.messages import (
     Attach,
     Confirm,
     Detach,
+    Disconnect,
     Hello,
     Link,
     Prove,
@@ -216,6 +225,14 @@ def on_link(user: User, m: Link, turn: Turn) -> list[Effect]:
         device_row(user, device),
         Push(m.session, LinkDone(m.tag, device.number)),
     ]
+
+
+def on_disconnect(user: User, m: Disconnect, turn: Turn) -> list[Effect]:
+    """An administrator ends a session. Its key stays good: whoever holds it may come back."""
+    att = user.attached.get(m.device)
+    if not user.exists or att is None:
+        return [Reply(m.reply, Removed(NotFound.code))]
+    return [Push(att.session, Gone(ShuttingDown.code)), Reply(m.reply, Removed())]
 
 
 def on_unlink(user: User, m: Unlink, turn: Turn) -> list[Effect]:

@@ -6,7 +6,7 @@ so that a backlog of 100,000 needs no memory. Law 4: what every device confirmed
 """
 
 from whimbrel.domain.answers import EndOfQueue, Gone, Item, Rejected, UnknownSession
-from whimbrel.domain.effects import Effect, Push, ReadInbox, Tell
+from whimbrel.domain.effects import Effect, Note, Push, ReadInbox, Tell
 from whimbrel.domain.errors import BadConfirm
 from whimbrel.domain.messages import Confirm, InboxRead, Rewind
 from whimbrel.domain.rows import LAST_WITH_BODY, MESSAGE, RESOURCE, InboxUpto
@@ -86,6 +86,11 @@ def _confirm(
     else:
         effects.append(device_row(user, device))
     _land(att, q)
+    if highest:
+        pairs = user.pairs
+        new = [f for f in flights if f.kind == MESSAGE and f.id > pairs[f.peer].delivered_id]
+        if new:
+            effects.append(Note("delivered", len(new)))
     for peer, id in highest.items():
         pair = user.pairs[peer]
         if id > pair.delivered_id:

@@ -6,7 +6,7 @@ answer and never makes a second message.
 """
 
 from whimbrel.domain.answers import Gone, Item, Stored, SubmitRefused, UnknownSession
-from whimbrel.domain.effects import Effect, Push, Tell
+from whimbrel.domain.effects import Effect, Note, Push, Tell
 from whimbrel.domain.errors import (
     BLOCKED,
     EXPIRED,
@@ -154,6 +154,7 @@ def _deliver(
     """One try; the next one is due after the back-off, whatever becomes of this one."""
     limits = turn.limits
     if entry.attempts:
+        effects.append(Note("retried"))
         entry.retry_us = turn.mono_us + backoff_us(
             entry.attempts, limits.retry_first_s, limits.retry_max_s, entry.id
         )

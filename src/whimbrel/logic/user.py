@@ -4,7 +4,15 @@ BEHAVIOUR is what the runtime's reload-safe table holds: functions only, no stat
 walks submit -> deliver -> stream -> receipts; each file is one of these words.
 """
 
-from whimbrel.domain.answers import Description, DeviceDescription, Inspected, Rejected
+from itertools import islice
+
+from whimbrel.domain.answers import (
+    Description,
+    DeviceDescription,
+    Inspected,
+    OpenSend,
+    Rejected,
+)
 from whimbrel.domain.effects import Effect, Reply, Tell
 from whimbrel.domain.errors import INTERNAL, Busy
 from whimbrel.domain.im import (
@@ -50,6 +58,7 @@ from whimbrel.domain.messages import (
     Deliver,
     Describe,
     Detach,
+    Disconnect,
     ExpireInbox,
     ForgetArchive,
     ForgetLedger,
@@ -92,6 +101,7 @@ from whimbrel.logic.deliver import refuse_poison as refuse_poison_deliver
 from whimbrel.logic.devices import (
     on_attach,
     on_detach,
+    on_disconnect,
     on_hello,
     on_link,
     on_new_account,
@@ -147,6 +157,8 @@ from whimbrel.logic.submit import on_ack, on_busy, on_submit, retry
 from whimbrel.logic.submit import refuse_poison as refuse_poison_submit
 from whimbrel.logic.trimming import on_expire
 
+SENDS_SHOWN = 50  # open messages in the description of an actor
+
 
 def on_alarm(user: User, m: Alarm, turn: Turn) -> list[Effect]:
     """Everything that waits for time: retries, owed receipts, items nobody confirmed."""
@@ -177,6 +189,9 @@ def on_describe(user: User, m: Describe, turn: Turn) -> list[Effect]:
             device.confirmed,
             device.last_seen_us,
             device.number in user.attached,
+            device.kind,
+            user.attached[device.number].session if device.number in user.attached else 0,
+            user.attached[device.number].sent if device.number in user.attached else 0,
         )
         for device in user.devices.values()
     )
@@ -192,9 +207,29 @@ def on_describe(user: User, m: Describe, turn: Turn) -> list[Effect]:
                 user.open_count,
                 user.last_seen_us,
                 devices,
+                _open_sends(user, turn),
+                sum(pair.owed for pair in user.pairs.values()),
             ),
         )
     ]
+
+
+def _open_sends(user: User, turn: Turn) -> tuple[OpenSend, ...]:
+    """At most SENDS_SHOWN of each peer are looked at, so that a full window costs little."""
+    found = [
+        OpenSend(
+            entry.id,
+            pair.address,
+            entry.device,
+            entry.accepted_us,
+            entry.attempts,
+            max(0, entry.retry_us - turn.mono_us) if entry.retry_us else 0,
+        )
+        for peer in user.owing
+        if (pair := user.pairs.get(peer)) is not None
+        for entry in islice(pair.open.values(), SENDS_SHOWN)
+    ]
+    return tuple(sorted(found, key=lambda send: send.id)[:SENDS_SHOWN])
 
 
 def on_inspect(user: User, m: Inspect, turn: Turn) -> list[Effect]:
@@ -339,6 +374,7 @@ HANDLERS = {
     ForgetLedger: on_forget_ledger,
     Describe: on_describe,
     Inspect: on_inspect,
+    Disconnect: on_disconnect,
     Prove: on_prove,
     Credentials: on_credentials,
     Bind: on_bind,

@@ -21,7 +21,7 @@ from whimbrel.domain.ports import Router
 from whimbrel.edge.certificate import Certificate, self_signed
 from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
 from whimbrel.edge.http.origin import normal_origin
-from whimbrel.edge.http.shapes import AlertLine, Alerts
+from whimbrel.edge.http.shapes import Alerts
 from whimbrel.edge.listener import Listener
 from whimbrel.edge.transport import Connection
 from whimbrel.edge.xmpp.bosh import Bosh
@@ -42,8 +42,10 @@ from whimbrel.node.house import House
 from whimbrel.node.housekeeping import Housekeeping
 from whimbrel.node.inner import InnerClient
 from whimbrel.node.interpreter import Interpreter
+from whimbrel.node.live import Live, alert_line
 from whimbrel.node.metrics import Metrics
 from whimbrel.node.monitor import Monitor, to_log
+from whimbrel.node.office import open_office
 from whimbrel.node.secret_files import scram_keeper, secret_file, write_private
 from whimbrel.node.sessions import Sessions
 from whimbrel.node.statistics import Statistics
@@ -132,6 +134,9 @@ class Node:
         )
         self.house = House(self.folder, self.asking.ask, self.keep)
         self.monitor = self._open_monitor()
+        self.live = Live(self, lambda: self.http.connections)
+        self.monitor.then.append(self.live.second)
+        self.office = open_office(self)
         self.metrics = Metrics(self.statistics.flat, self.monitor)
         self.listener.start()
         self.media = self._open_media()
@@ -167,10 +172,12 @@ class Node:
             sender=self.sender,
             secret=bytes.fromhex(secret_file(self.folder / "pin.secret", 32)),
             admin_token=token,
-            ready=self._trouble,
+            ready=lambda: self.trouble,
             stats=self.statistics.flat,
             metrics=self.metrics.text,
             alerts=self._alerts,
+            office=self.office,
+            admin_anywhere=self.config.web.admin_anywhere,
             domain=self.config.domain,
             native_port=lambda: self.ports.get("native", 0),
             fingerprint=lambda: self.certificate.fingerprint,
@@ -322,7 +329,7 @@ class Node:
 
     def _alerts(self) -> Alerts:
         board = self.monitor.board
-        return Alerts([_line(each) for each in board.active], [_line(e) for e in board.history])
+        return Alerts(list(map(alert_line, board.active)), list(map(alert_line, board.history)))
 
     def _soon(self, call: Callable[[], None]) -> None:
         """The engine's turns, measured."""
@@ -335,12 +342,18 @@ class Node:
         self.loop.call_later(delay_us / 1e6, call)  # type: ignore[arg-type]
 
     def _is_ready(self) -> bool:
-        return not self._trouble()
+        return not self.trouble
 
-    def _trouble(self) -> str:
+    @property
+    def trouble(self) -> str:
+        """Why the node is not ready, or ""."""
         if self.damage:
             return self.damage
         return "" if self.engine.ready else self.host.trouble or "recovering"
+
+    def upgrading(self) -> str:
+        """What is being loaded into the running server now; empty: nothing."""
+        return ""
 
     def _on_damage(self, text: str) -> None:
         self.damage = text
@@ -370,6 +383,7 @@ class Node:
     async def stop(self) -> None:
         """Drain: no new connections, finish what was taken, commit it, say goodbye."""
         self.listener.stop_accepting()
+        self.live.feed.close()
         self.bosh.shut_down()
         await self.http.stop()
         if self.tidy is not None:
@@ -400,22 +414,6 @@ class Node:
         end_s = self.loop.time() + patience_s
         while not holds() and self.loop.time() < end_s:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-
-
-def _line(alert: Alert) -> AlertLine:
-    severity = "critical" if alert.grave else "warning"
-    return AlertLine(
-        alert.name,
-        alert.active,
-        severity,
-        alert.owner,
-        alert.text,
-        alert.cause,
-        alert.value,
-        alert.threshold,
-        alert.since_s,
-        alert.at_s,
-    )
 
 
 def make_folder(folder: Path) -> None:

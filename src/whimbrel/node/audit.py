@@ -62,10 +62,16 @@ class Auditor:
     def every_second(self) -> None:
         every_s = self._limits.audit_every_s
         self._seconds += 1
-        if not every_s or self._seconds % every_s or self._running is not None:
-            return
+        if every_s and self._seconds % every_s == 0:
+            self.now()
+
+    def now(self) -> bool:
+        """Begin one; False if one is under way."""
+        if self._running is not None:
+            return False
         self._running = asyncio.get_running_loop().run_in_executor(None, self._run)
         self._running.add_done_callback(self._ended)
+        return True
 
     def _run(self) -> None:
         started_s = time.monotonic()

@@ -65,6 +65,7 @@ class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     origins: tuple[str, ...] = ()  # further sites whose pages may connect: "https://example.org"
     trusted_proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-For is believed
+    admin_anywhere: bool = False  # administration from other machines too, with a token
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -96,7 +96,7 @@ class Interpreter:
             elif kind is Push or kind is Reply or kind is SendPin:
                 releases.append(effect)
             elif kind is Note:
-                self.counts[effect.name] += 1
+                self.counts[effect.name] += effect.times
             else:
                 assert kind is ReadInbox, kind
                 reads = [*(reads or ()), effect]

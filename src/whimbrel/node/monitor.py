@@ -55,6 +55,7 @@ class Monitor:
         self.sample = Sample()
         self.queues = Queues(engine, store, listener, listener.limits)
         self.probed = Probed()
+        self.then: list[Callable[[Sample], None]] = []  # called every second, after the alerts
         self.on = board.settings.on
         self._engine = engine
         self._store = store
@@ -113,6 +114,8 @@ class Monitor:
     def look(self) -> None:
         self.sample = self._measure()
         self.board.look(self.sample)
+        for call in self.then:
+            call(self.sample)
 
     def _measure(self) -> Sample:
         now_s, cpu_s = time.monotonic(), time.process_time()

@@ -7,7 +7,7 @@ Law: nothing here changes anything but the counters that are its own.
 """
 
 import time
-from heapq import nlargest
+from heapq import heappush, heappushpop, nlargest
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ QUEUE_LONG = 100  # from here on its head is looked at ten times a second
 UNCONFIRMED_S = 1.0  # before that a client is only busy
 OWING = 20  # peers looked at for the oldest open message of one sender
 HOTTEST = 20
+INBOXES = 10
 INBOX_EVERY_S = 10.0  # the age of the longest inbox's head is a read
 
 STATES = {
@@ -75,6 +76,7 @@ class _Round:
         "began_s",
         "flights",
         "full",
+        "fullest",
         "hot",
         "mailbox",
         "open",
@@ -92,6 +94,7 @@ class _Round:
         self.opened: User | None = None  # who has most of them
         self.waiting = 0  # messages in all inboxes
         self.full: User | None = None  # whose inbox is longest
+        self.fullest: list[tuple[int, str]] = []  # messages that wait, whose: the most
         self.hot: list[tuple[int, int]] = []  # messages served, key
         self.flights = 0  # items sent and not confirmed
         self.slow: Attachment | None = None  # whose are unconfirmed for longest, most of a window
@@ -164,6 +167,11 @@ class Queues:
         grew = length - self._lengths.get(name, length)
         self._counters[name], self._lengths[name] = counter, length
         return came / seconds, max(came - grew, 0) / seconds
+
+    @property
+    def fullest(self) -> list[tuple[int, str]]:
+        """The longest inboxes of the accounts in memory: (messages that wait, whose)."""
+        return sorted(self._round.fullest, reverse=True)
 
     # ---- one of a kind -------------------------------------------------------------------
 
@@ -359,6 +367,10 @@ def _look(cell: Cell, found: _Round, limits: Limits, now_s: float) -> None:
             found.opened = user
     if user.waiting:
         found.waiting += user.waiting
+        if len(found.fullest) < INBOXES:
+            heappush(found.fullest, (user.waiting, user.address))
+        else:
+            heappushpop(found.fullest, (user.waiting, user.address))
         if found.full is None or user.waiting > found.full.waiting:
             found.full = user
     for att in user.attached.values():

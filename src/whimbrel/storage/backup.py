@@ -28,7 +28,7 @@ from whimbrel.storage.reasons import reason
 from whimbrel.storage.schema import STEPS, refuse_newer, schema_of
 
 MANIFEST = "manifest.json"
-SECRETS = ("admin.token", "pin.secret", "certificate.pem", "certificate-key.pem")
+SECRETS = ("admin.token", "tokens.json", "pin.secret", "certificate.pem", "certificate-key.pem")
 DEVICES_SKIPPED = 256  # more than an account can have been given since the backup
 STEP_PAGES = 256  # 1 MiB: how much is copied between two looks at the progress
 HASH_BYTES = 1 << 20

@@ -23,6 +23,7 @@ from whimbrel.storage.reasons import reason
 from whimbrel.storage.schema import refuse_newer, schema_of
 
 OWNERS_SLICE = 200
+INBOXES_MAX = 10
 FINDINGS_MAX = 100  # listed; all are counted
 
 # where an accepted message is, when all is well
@@ -45,7 +46,7 @@ _WAITING_FROM = "SELECT id FROM inbox WHERE owner=? AND peer=? AND kind=0"
 _STRAYS = """SELECT i.id, i.peer, i.stored_us FROM inbox i
  LEFT JOIN sent s ON s.owner=i.peer AND s.id=i.id LEFT JOIN account a ON a.id=i.peer
  WHERE i.owner=? AND i.kind=0 AND s.id IS NULL AND a.deleted=0 AND a.created_us<=i.stored_us"""
-_NUMBERS = """SELECT a.tail, a.waiting, a.deleted,
+_NUMBERS = """SELECT a.address, a.tail, a.waiting, a.deleted,
  (SELECT count(*) FROM inbox WHERE owner=a.id AND kind<=1),
  (SELECT max(confirmed) FROM device WHERE account=a.id),
  (SELECT min(confirmed) FROM device WHERE account=a.id),
@@ -73,11 +74,18 @@ class Audit:
     classes: Counter[str] = field(default_factory=Counter)
     unexplained: int = 0
     findings: list[Finding] = field(default_factory=list)
+    inboxes: dict[str, int] = field(default_factory=dict)  # address -> waiting: the largest ones
 
     def find(self, what: str, sender: int = 0, recipient: int = 0, id: int = 0) -> None:
         self.unexplained += 1
         if len(self.findings) < FINDINGS_MAX:
             self.findings.append(Finding(what, sender, recipient, id))
+
+    def note_inbox(self, address: str, waiting: int) -> None:
+        inboxes = self.inboxes
+        inboxes[address] = waiting
+        if len(inboxes) > INBOXES_MAX:
+            del inboxes[min(inboxes, key=inboxes.__getitem__)]
 
 
 @contextmanager
@@ -177,11 +185,13 @@ def _inbox(db: apsw.Connection, audit: Audit, owner: int, forgotten_us: int) -> 
         if stored_us > forgotten_us:
             audit.find("waits, but nobody sent it", peer, owner, id)
     numbers: Any = db.execute(_NUMBERS, (owner,)).fetchall()[0]
-    tail, waiting, deleted, rows, confirmed, floor, highest, lowest = numbers
+    address, tail, waiting, deleted, rows, confirmed, floor, highest, lowest = numbers
     if deleted:
         if rows:
             audit.find(f"{rows} messages wait for a deleted account", recipient=owner)
         return
+    if waiting:
+        audit.note_inbox(address, waiting)
     if waiting != rows:
         audit.find(f"the account counts {waiting} waiting, there are {rows}", recipient=owner)
     if (confirmed or 0) > tail or (highest or 0) > tail:

@@ -198,7 +198,11 @@ def _first_owners(due: list[tuple[int, int]], limit: int) -> list[int]:
 
 
 def _accounts(tables: Tables, want: Accounts) -> list[AccountRow]:
-    rows = [row for row in tables.accounts.values() if not row.deleted and row.address > want.after]
+    rows = [
+        row
+        for row in tables.accounts.values()
+        if not row.deleted and row.address > want.after and row.address.startswith(want.prefix)
+    ]
     return sorted(rows, key=lambda row: row.address)[: want.limit]
 
 

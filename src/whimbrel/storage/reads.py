@@ -106,7 +106,10 @@ OWNERS_OPEN = """SELECT owner FROM (SELECT DISTINCT owner FROM sent INDEXED BY s
 OLD_INBOX = "SELECT owner, kind<=1, stored_us FROM inbox NOT INDEXED ORDER BY rowid"
 OLD_SENT = """SELECT owner, state IN (2, 3, 4, 5) AND final_us<?1, accepted_us
  FROM sent NOT INDEXED ORDER BY rowid"""
-ACCOUNTS = f"SELECT {_ACCOUNT} FROM account WHERE address>? AND deleted=0 ORDER BY address LIMIT ?"
+# prefix, or the first text behind all that begin with it, bound the same index
+ACCOUNTS = f"""SELECT {_ACCOUNT} FROM account
+ WHERE address>? AND address>=? AND address<? AND deleted=0 ORDER BY address LIMIT ?"""
+BEHIND = "\U0010ffff"
 SIGNUPS = f"SELECT {_SIGNUP} FROM signup"
 COUNTERS = f"SELECT {_COUNTER} FROM counter"
 DEAD_LETTERS = f"SELECT {_DEAD_LETTER} FROM dead_letter ORDER BY rowid DESC LIMIT ?"
@@ -263,7 +266,8 @@ def _owners_ledger(db: apsw.Connection, want: OwnersLedger) -> list[int]:
 
 
 def _accounts(db: apsw.Connection, want: Accounts) -> list[AccountRow]:
-    return [_account_row(row) for row in db.execute(ACCOUNTS, (want.after, want.limit))]
+    bounds = (want.after, want.prefix, want.prefix + BEHIND, want.limit)
+    return [_account_row(row) for row in db.execute(ACCOUNTS, bounds)]
 
 
 def _dead_letters(db: apsw.Connection, want: DeadLetters) -> list[DeadLetterRow]:

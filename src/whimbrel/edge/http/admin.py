@@ -4,24 +4,36 @@
 """
 
 from aiohttp import web
+from msgspec.structs import replace
 
-from whimbrel.domain.answers import Description, Inspected, Registered, Removed, ToSession
+from whimbrel.domain.answers import (
+    Description,
+    DeviceDescription,
+    Inspected,
+    Registered,
+    Removed,
+    ToSession,
+)
 from whimbrel.domain.errors import BadMessage, Exists, NotFound
 from whimbrel.domain.ids import account_number, parse_address
-from whimbrel.domain.messages import Describe, Inspect, Register, RemoveAccount
+from whimbrel.domain.messages import Describe, Disconnect, Inspect, Register, RemoveAccount
 from whimbrel.domain.rows import AccountRow
 from whimbrel.domain.wants import Accounts
 from whimbrel.edge.http.inside import Inside
 from whimbrel.edge.http.keys import new_key
+from whimbrel.edge.http.office import ON
 from whimbrel.edge.http.problems import refused_as
 from whimbrel.edge.http.shapes import (
     Alerts,
     Deleted,
     DeviceLine,
+    Disconnected,
     LiveMessage,
     LiveSession,
     NewKey,
     NewUser,
+    SendLine,
+    SessionLine,
     Stats,
     UserDetails,
     UserLine,
@@ -30,12 +42,16 @@ from whimbrel.edge.http.shapes import (
 from whimbrel.edge.http.signup import device_name, refused
 
 PAGE = 100
+DEVICE_KINDS = ("own", "offline", "resource")
 
 
 async def on_list(inside: Inside, request: web.Request, body: None) -> UserPage:
     after = request.query.get("after", "")
-    limit = _limit(request.query.get("limit", str(PAGE)), inside.http.page_max)
-    rows = await inside.load(Accounts(after, limit))
+    prefix = request.query.get("prefix", "")
+    limit = limit_of(request, inside.http.page_max)
+    if not (after.isprintable() and prefix.isprintable()):  # nor a half surrogate, or a NUL
+        raise BadMessage("after and prefix have no such characters.")
+    rows = await inside.load(Accounts(after, limit, prefix))
     assert isinstance(rows, list)
     users = [_line(row) for row in rows]
     return UserPage(users, users[-1].address if len(users) == limit else "")
@@ -43,7 +59,7 @@ async def on_list(inside: Inside, request: web.Request, body: None) -> UserPage:
 
 async def on_add(inside: Inside, request: web.Request, body: NewUser) -> NewKey | web.Response:
     """If two administrators add the same name at once, the later key is the good one."""
-    address = parse_address(body.address)
+    address = request[ON] = parse_address(body.address)
     described = await _describe(inside, address)
     if isinstance(described, Description) and described.exists:
         raise Exists
@@ -70,14 +86,30 @@ async def on_delete(inside: Inside, request: web.Request, body: None) -> Deleted
 
 
 async def on_show(inside: Inside, request: web.Request, body: None) -> UserDetails | web.Response:
-    found = await _describe(inside, parse_address(request.match_info["address"]))
+    address = parse_address(request.match_info["address"])
+    office = inside.office
+    actor = office.actor(account_number(address)) if office is not None else None  # as it was
+    found = await _describe(inside, address)
     if not isinstance(found, Description):
         return found
     if not found.exists:
         raise NotFound
     devices = [
-        DeviceLine(d.device, d.name, d.submitted, d.confirmed, d.last_seen_us, d.online)
+        DeviceLine(
+            d.device,
+            d.name,
+            d.submitted,
+            d.confirmed,
+            d.last_seen_us,
+            d.online,
+            DEVICE_KINDS[d.kind],
+            _session(inside, d),
+        )
         for d in found.devices
+    ]
+    sends = [
+        SendLine(s.id, s.peer, s.device, s.accepted_us, s.attempts, s.retry_in_us / 1e6)
+        for s in found.sends
     ]
     return UserDetails(
         found.account,
@@ -87,14 +119,38 @@ async def on_show(inside: Inside, request: web.Request, body: None) -> UserDetai
         found.waiting,
         found.open,
         devices,
+        sends,
+        found.owed,
+        actor,
     )
+
+
+def _session(inside: Inside, device: DeviceDescription) -> SessionLine | None:
+    if inside.office is None or not device.session:
+        return None
+    found = inside.office.session(device.session)
+    return None if found is None else replace(found, pushed=device.pushed)
+
+
+async def on_disconnect(
+    inside: Inside, request: web.Request, body: None
+) -> Disconnected | web.Response:
+    """The device may come back: its key stays good."""
+    address = parse_address(request.match_info["address"])
+    device = number_of(request.match_info["device"], "a device is named by its number.")
+    answer = await inside.ask(
+        account_number(address), lambda reply: Disconnect(device, reply), inside.http.ask_s
+    )
+    if not isinstance(answer, Removed):
+        return refused(answer)
+    return refused_as(answer.code) if answer.code else Disconnected(address, device)
 
 
 async def on_message(
     inside: Inside, request: web.Request, body: None
 ) -> LiveMessage | web.Response:
     """`whimbrel trace` asks this beside what it reads from the database."""
-    id = _number(request.match_info["id"])
+    id = number_of(request.match_info["id"])
     sender = account_number(parse_address(request.query.get("sender", "")))
     recipient = account_number(parse_address(request.query.get("recipient", "")))
     told = await _inspect(inside, sender, recipient, id)
@@ -145,15 +201,19 @@ async def _register(inside: Inside, address: str, name: str) -> NewKey | web.Res
     return NewKey(answer.account, answer.device, key)
 
 
-def _limit(text: str, most: int) -> int:
+def limit_of(request: web.Request, most: int) -> int:
+    return limit_in(request.query.get("limit", str(min(PAGE, most))), most)
+
+
+def limit_in(text: str, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 7 and 1 <= int(text) <= most):
         raise BadMessage(f"limit is a number from 1 to {most}.")
     return int(text)
 
 
-def _number(text: str) -> int:
+def number_of(text: str, what: str = "a message's id is a number.") -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
-        raise BadMessage("a message's id is a number.")
+        raise BadMessage(what)
     return int(text)
 
 

@@ -18,6 +18,7 @@ from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http import dispatch, server
 from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside, Requests, Sockets
+from whimbrel.edge.http.office import Office
 from whimbrel.edge.http.shapes import Alerts
 from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
 
@@ -49,6 +50,8 @@ class HttpParts:
     xmpp_sockets: Sockets | None = None
     bosh: Requests | None = None
     xmpp_places: Callable[[], dict[str, str]] = dict
+    office: Office | None = None
+    admin_anywhere: bool = False
     origins: frozenset[str] = frozenset()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     __repr__ = discreet
@@ -73,6 +76,8 @@ def make_app(parts: HttpParts) -> web.Application:
         xmpp_sockets=parts.xmpp_sockets,
         bosh=parts.bosh,
         xmpp_places=parts.xmpp_places,
+        office=parts.office,
+        admin_anywhere=parts.admin_anywhere,
         origins=parts.origins,
         trusted_proxies=parts.trusted_proxies,
         media=parts.media,
@@ -100,6 +105,10 @@ class HttpServer:
             await one.start(https=(host, port, context))
         self.servers.append(one)
         return one.plain_port or one.https_port
+
+    @property
+    def connections(self) -> int:
+        return sum(one.connections for one in self.servers)
 
     async def stop(self) -> None:
         """Close all ports; requests under way may end. May be called twice."""

@@ -8,6 +8,7 @@ stack (and no values) in the log.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 import structlog
@@ -16,6 +17,8 @@ from aiohttp.typedefs import Middleware
 
 from whimbrel.domain.discreet import stack_of
 from whimbrel.domain.errors import (
+    INTERNAL,
+    TRY_AGAIN,
     BadMessage,
     BodyTooBig,
     Busy,
@@ -30,8 +33,15 @@ from whimbrel.edge.http.buckets import Buckets
 from whimbrel.edge.http.caller import caller_of, is_local, limit_key
 from whimbrel.edge.http.inside import HttpLimits, Inside
 from whimbrel.edge.http.keys import same_token
+from whimbrel.edge.http.office import HOLDER, ON, ROOT, SCOPES, STILL, Holder
 from whimbrel.edge.http.openapi import document
-from whimbrel.edge.http.problems import WrongContentType, WrongMethod, response_for
+from whimbrel.edge.http.problems import (
+    CODE,
+    WrongContentType,
+    WrongMethod,
+    WrongScope,
+    response_for,
+)
 from whimbrel.edge.http.routes import ROUTES, Access, Route
 from whimbrel.edge.http.shapes import Shape
 from whimbrel.edge.http.web import is_file
@@ -39,9 +49,13 @@ from whimbrel.edge.http.web import is_file
 log = structlog.get_logger("whimbrel.http")
 
 OFTEN = frozenset(route.path for route in ROUTES if route.often)
+Decoder = msgspec.json.Decoder[Shape]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SOCKET = "/v1/socket"  # counted by the listener of sessions; a refusal costs its connection
+OK = "ok"
+BY_CHARS_MAX = 64
+BY = "X-Whimbrel-User"  # the command line says for whom it asks
 BOSH = "/http-bind"  # the same, and what its stream may read in a second
 
 HEADERS = {
@@ -75,8 +89,9 @@ def make_app(inside: Inside, now_s: Callable[[], float] = time.monotonic) -> web
         middlewares=[_front(inside, bucket_of)], client_max_size=limits.body_bytes_max
     )
     app.on_response_prepare.append(_set_headers)
+    wrong = Buckets(limits.wrong_tokens_per_s, limits.wrong_tokens_burst, limits.clients_max, now_s)
     for route in ROUTES:
-        handler = _handler(inside, route)
+        handler = _handler(inside, route, wrong)
         if route.method == "GET":
             app.router.add_get(route.path, handler, expect_handler=_expect)
         else:
@@ -114,7 +129,7 @@ def _front(inside: Inside, bucket_of: Callable[[web.Request], Buckets]) -> Middl
     @web.middleware
     async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if not _is_socket(request) and not is_admin(inside, request):
+            if not _is_socket(request) and bearer_of(inside, request) is None:
                 _take(inside, bucket_of(request), request)
             return await handler(request)
         except web.HTTPException as error:
@@ -165,15 +180,20 @@ def _log_bug(request: web.Request, error: Exception) -> None:
 # ---- one route --------------------------------------------------------------------------
 
 
-def _handler(inside: Inside, route: Route) -> Handler:
+def _handler(inside: Inside, route: Route, wrong: Buckets) -> Handler:
     decoder = msgspec.json.Decoder(route.takes) if route.takes is not None else None
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        _check_access(inside, route, request)
-        body = None
-        if decoder is not None:
-            body = decode(await _read(request, inside.http), decoder, inside.http.depth_max)
-        answer = await route.handle(inside, request, body)
+        try:
+            _check_access(inside, route, request, wrong)
+        except WrongScope as error:
+            if route.act:
+                await record(inside, route, request, error.code)
+            raise
+        if route.act:
+            answer = await _recorded(inside, route, request, decoder)
+        else:
+            answer = await _done(inside, route, request, decoder)
         if isinstance(answer, web.StreamResponse):
             return answer
         return web.Response(
@@ -183,22 +203,80 @@ def _handler(inside: Inside, route: Route) -> Handler:
     return handle
 
 
-def is_admin(inside: Inside, request: web.BaseRequest) -> bool:
-    """True for the bearer of the token, from where it may be used."""
+async def _done(
+    inside: Inside, route: Route, request: web.Request, decoder: Decoder | None
+) -> Shape | web.StreamResponse:
+    body = None
+    if decoder is not None:
+        body = decode(await _read(request, inside.http), decoder, inside.http.depth_max)
+    return await route.handle(inside, request, body)
+
+
+async def _recorded(
+    inside: Inside, route: Route, request: web.Request, decoder: Decoder | None
+) -> Shape | web.StreamResponse:
+    """An administrative act: it is written down, however it ends, before its answer leaves."""
+    result = INTERNAL
+    try:
+        answer = await _done(inside, route, request, decoder)
+        result = answer.get(CODE, OK) if isinstance(answer, web.Response) else OK
+        return answer
+    except Refused as error:
+        result = error.code
+        raise
+    except Unready:
+        result = TRY_AGAIN
+        raise
+    finally:
+        await record(inside, route, request, result)
+
+
+async def record(inside: Inside, route: Route, request: web.Request, result: str) -> None:
+    if inside.office is None:
+        return
+    holder = bearer_of(inside, request)
+    on = request.get(ON) or " ".join(request.match_info.values())
+    source = str(caller_of(request, inside.trusted_proxies))
+    user = request.headers.get(BY, "")[:BY_CHARS_MAX]
+    if user.isprintable() and user:
+        source += f" cli {user}"
+    who = holder.name if holder is not None else ""
+    await asyncio.shield(inside.office.acts.record(who, route.act, on, result, source))
+
+
+def bearer_of(inside: Inside, request: web.BaseRequest) -> Holder | None:
+    """Who holds the token of this request, from where it may be used."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer" or not (inside.admin_anywhere or is_local(request)):
-        return False
-    return same_token(token.strip(), inside.admin_token)
+        return None
+    if same_token(token.strip(), inside.admin_token):
+        return Holder(ROOT, frozenset(SCOPES))
+    return inside.office.tokens.find(token.strip()) if inside.office is not None else None
 
 
-def _check_access(inside: Inside, route: Route, request: web.Request) -> None:
+def _check_access(inside: Inside, route: Route, request: web.Request, wrong: Buckets) -> None:
     if route.access is Access.PUBLIC:
         return
-    here = is_local(request) or (route.access is Access.ADMIN and inside.admin_anywhere)
+    here = is_local(request) or (route.access is not Access.LOOPBACK and inside.admin_anywhere)
     if not here:
         raise NotFound
-    if route.access is Access.ADMIN and not is_admin(inside, request):
+    if route.access is not Access.ADMIN:
+        return
+    holder = bearer_of(inside, request)
+    if holder is None:
+        if hdrs.AUTHORIZATION in request.headers:
+            _take(inside, wrong, request)
         raise NotAuthorized
+    request[HOLDER] = holder
+    if not holder.may(route.scope):
+        raise WrongScope
+    still: Callable[[], bool] = partial(_still, inside, request, route.scope)
+    request[STILL] = still
+
+
+def _still(inside: Inside, request: web.Request, scope: str) -> bool:
+    holder = bearer_of(inside, request)
+    return holder is not None and holder.may(scope)
 
 
 async def _read(request: web.Request, limits: HttpLimits) -> bytes:

@@ -17,6 +17,7 @@ from whimbrel.domain.media import Media
 from whimbrel.domain.messages import ToActor
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
+from whimbrel.edge.http.office import Office
 from whimbrel.edge.http.shapes import Alerts
 from whimbrel.edge.transport import Application, Connection
 from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
@@ -39,6 +40,8 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     media_requests_burst: int = 500
     files_per_s: float = 200.0  # of the browser client: a visit is a dozen, from memory
     files_burst: int = 800
+    wrong_tokens_per_s: float = 0.2  # of administration, per client; right ones are not counted
+    wrong_tokens_burst: int = 20
     clients_max: int = 50_000  # clients whose rates are remembered
     page_max: int = 500  # rows of one listing
 
@@ -106,5 +109,6 @@ class Inside:
     sockets: Sockets | None = None  # None: there are no WebSockets
     xmpp_sockets: Sockets | None = None
     bosh: Requests | None = None
+    office: Office | None = None  # None: administration has accounts and counters only
     xmpp_places: Callable[[], dict[str, str]] = dict  # XEP-0156: by relation
     __repr__ = discreet

@@ -57,6 +57,7 @@ def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": content}
     if route.access is Access.ADMIN:
         operation["security"] = [{"admin": []}]
+        operation["description"] = f"For tokens of the scope `{route.scope}`."
     if route.basic:
         operation["security"] = [{"device": []}]
     return operation

@@ -28,6 +28,10 @@ class WrongOrigin(Refused):
     code = "wrong-origin"
 
 
+class WrongScope(Refused):
+    code = "wrong-scope"
+
+
 class Problem(msgspec.Struct, frozen=True):
     """code: for programs, never changes; message: for people; retry_after_s: 0 = not said."""
 
@@ -46,6 +50,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "not-authorized": (401, "The token is missing or wrong."),
     "pin-wrong": (403, "This PIN is wrong, used or expired. Check it, or ask for a new one."),
     "wrong-origin": (403, "A page of this origin may not connect; see web.origins."),
+    "wrong-scope": (403, "This token may not do that; see `whimbrel token list`."),
     "not-found": (404, "There is nothing at this address."),
     "wrong-method": (405, "This address does not take this method."),
     "wrong-offset": (409, "Go on at another byte: the header Upload-Offset says where."),
@@ -89,6 +94,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "undeliverable": (410, "This cannot be delivered."),
     "frame-too-big": (413, "Too big."),
 }
+CODE = web.ResponseKey("code", str)  # under which a refusal carries its name, for the audit log
 SAY_WHY = (BadNumber, BadAddress, BadMessage)  # their texts are written for people
 
 
@@ -111,6 +117,7 @@ def _answer(code: str, why: str, retry_after_s: int) -> web.Response:
     status, message = STATUS[code]
     body = msgspec.json.encode(Problems(Problem(code, why or message, retry_after_s)))
     response = web.Response(body=body, status=status, content_type="application/json")
+    response[CODE] = code
     if retry_after_s:
         response.headers["Retry-After"] = str(retry_after_s)
     if status == 401:

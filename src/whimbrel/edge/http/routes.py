@@ -1,84 +1,29 @@
 """The route table: every address of the HTTP front end, what it takes, gives and refuses.
 
 The one source of both dispatch (dispatch.py) and the document (openapi.py): an address that
-stands here is served and documented, another one is neither.
+stands here (or in routes_admin.py) is served and documented, another one is neither.
 """
 
-import enum
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
-
-from aiohttp import web
-
-from whimbrel.edge.http import admin, bosh, health, hostmeta, media, pages, signup, socket
+from whimbrel.edge.http import bosh, health, hostmeta, media, pages, signup, socket
 from whimbrel.edge.http import web as browser
-from whimbrel.edge.http.inside import Inside
+from whimbrel.edge.http.route import ASKS, Access, Route, errors_of
+from whimbrel.edge.http.routes_admin import ADMINISTRATION
 from whimbrel.edge.http.shapes import (
-    Alerts,
-    Deleted,
     Health,
     HostMeta,
-    LiveMessage,
     MediaConfirmed,
     MediaDone,
     MediaRequest,
     MediaSlot,
-    NewKey,
-    NewUser,
     PinOnItsWay,
     PinRequest,
     Pins,
-    Shape,
     SignedUp,
-    Stats,
-    UserDetails,
-    UserPage,
     Verification,
 )
 
-Handle = Callable[[Inside, web.Request, Any], Awaitable[Shape | web.StreamResponse]]
+__all__ = ["ROUTES", "Access", "Route", "errors_of"]
 
-
-class Access(enum.Enum):
-    """Who may ask. Everybody else hears `not-found`, or `not-authorized` without the token."""
-
-    PUBLIC = "public"
-    LOOPBACK = "loopback"
-    ADMIN = "admin"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """takes: JSON body, if any; gives: JSON answer, or None for what `answer` names.
-
-    sends: whether the request has a body of bytes. often: counted by the limit of files.
-    """
-
-    method: str
-    path: str
-    handle: Handle
-    gives: type[Shape] | None
-    summary: str
-    tags: tuple[str, ...]
-    takes: type[Shape] | None = None
-    status: int = 200
-    access: Access = Access.PUBLIC
-    errors: tuple[str, ...] = ()
-    query: tuple[tuple[str, str, str], ...] = ()  # name, JSON type, what it does
-    tells: tuple[tuple[str, str, str], ...] = ()  # the same, in headers
-    answer: str = "text/html"  # of the answer, if it is not JSON; "": it has none
-    also: tuple[int, ...] = ()  # further statuses of success
-    sends: bool = False
-    often: bool = False
-    basic: bool = False  # wants a device's key, as in media.authorized
-
-    @property
-    def name(self) -> str:
-        return self.handle.__name__.removeprefix("on_")
-
-
-ASKS = ("busy", "try-again")  # what every address may say that asks an actor
 SLOT = ("too-big", "wrong-type", "quota-exceeded", "no-space")
 UPLOAD = "/v1/uploads/{token}"
 NUMBER = ("bad-number", "rate-limited", *ASKS)
@@ -248,104 +193,7 @@ ROUTES: tuple[Route, ...] = (
         summary="The last PINs of the console sender, for this machine only",
         tags=("pages",),
     ),
-    Route(
-        method="GET",
-        path="/admin/users",
-        handle=admin.on_list,
-        gives=UserPage,
-        access=Access.ADMIN,
-        errors=("bad-message", "try-again"),
-        query=(
-            ("after", "string", "List addresses that come after this one."),
-            ("limit", "integer", "How many at most."),
-        ),
-        summary="List accounts by address",
-        tags=("administration",),
-    ),
-    Route(
-        method="POST",
-        path="/admin/users",
-        handle=admin.on_add,
-        takes=NewUser,
-        gives=NewKey,
-        status=201,
-        access=Access.ADMIN,
-        errors=("bad-address", "exists", *ASKS),
-        summary="Create an account by name",
-        tags=("administration",),
-    ),
-    Route(
-        method="GET",
-        path="/admin/users/{address}",
-        handle=admin.on_show,
-        gives=UserDetails,
-        access=Access.ADMIN,
-        errors=("bad-address", *ASKS),
-        summary="Look at an account",
-        tags=("administration",),
-    ),
-    Route(
-        method="DELETE",
-        path="/admin/users/{address}",
-        handle=admin.on_delete,
-        gives=Deleted,
-        access=Access.ADMIN,
-        errors=("bad-address", *ASKS),
-        summary="Delete an account and everything that waits for it",
-        tags=("administration",),
-    ),
-    Route(
-        method="POST",
-        path="/admin/users/{address}/reset",
-        handle=admin.on_reset,
-        gives=NewKey,
-        access=Access.ADMIN,
-        errors=("bad-address", *ASKS),
-        summary="Give an account a new key; ends all older ones",
-        tags=("administration",),
-    ),
-    Route(
-        method="GET",
-        path="/admin/messages/{id}",
-        handle=admin.on_message,
-        gives=LiveMessage,
-        access=Access.ADMIN,
-        errors=("bad-message", "bad-address", *ASKS),
-        query=(
-            ("sender", "string", "Who wrote it."),
-            ("recipient", "string", "To whom."),
-        ),
-        summary="What the running server knows of a message that is under way",
-        tags=("administration",),
-    ),
-    Route(
-        method="GET",
-        path="/admin/stats",
-        handle=admin.on_stats,
-        gives=Stats,
-        access=Access.ADMIN,
-        summary="Counters of the server",
-        tags=("administration",),
-    ),
-    Route(
-        method="GET",
-        path="/admin/alerts",
-        handle=admin.on_alerts,
-        gives=Alerts,
-        access=Access.ADMIN,
-        summary="Alerts that are active, and the last changes",
-        tags=("administration",),
-    ),
-    Route(
-        method="GET",
-        path="/metrics",
-        handle=admin.on_metrics,
-        gives=None,
-        answer="text/plain",
-        access=Access.ADMIN,
-        summary="Figures for Prometheus, in its text format",
-        tags=("administration",),
-    ),
+    *ADMINISTRATION,
     Route(
         method="POST",
         path="/v1/media",
@@ -455,15 +303,3 @@ ROUTES: tuple[Route, ...] = (
         tags=("media",),
     ),
 )  # fmt: skip
-
-
-def errors_of(route: Route) -> tuple[str, ...]:
-    """All codes that a route can answer: its own, and those that come with its kind."""
-    codes = [*route.errors, "rate-limited", "internal"]
-    if route.takes is not None:
-        codes += ["bad-message", "wrong-content-type", "body-too-big", "idle-timeout"]
-    if route.access is not Access.PUBLIC or "{" in route.path:
-        codes.append("not-found")
-    if route.access is Access.ADMIN or route.basic:
-        codes.append("not-authorized")
-    return tuple(dict.fromkeys(codes))

@@ -1,7 +1,8 @@
 """Requests and answers of the HTTP interface: every type in one file.
 
 The OpenAPI document is generated from these. Fields may be added; a reader ignores the ones it
-does not know. Times are microseconds since 1970.
+does not know. Times are microseconds since 1970. A long file, because it is a list, and whoever
+writes a program for these addresses looks for all of them in one place.
 """
 
 from typing import Annotated
@@ -125,16 +126,62 @@ class UserPage(Shape, frozen=True):
     next: str
 
 
+class SessionLine(Shape, frozen=True):
+    """front: see FrontLine. address: whence it comes, as limits count it. agent: its own word.
+
+    pushed: the last item it was sent. waiting: its connection is lost, and it may be resumed.
+    """
+
+    front: str
+    address: str
+    agent: str
+    connected_s: float
+    unsent_bytes: int
+    pushed: int
+    waiting: bool = False
+
+
 class DeviceLine(Shape, frozen=True):
+    """kind: own, offline (where messages wait for XMPP clients) or resource (an XMPP client).
+
+    confirmed: -1 for one that takes no messages.
+    """
+
     device: int
     name: str
     submitted: int
     confirmed: int
     last_seen_us: int
     online: bool
+    kind: str = "own"
+    session: SessionLine | None = None
+
+
+class SendLine(Shape, frozen=True):
+    """A message that its recipient's actor has not acknowledged. retry_in_s: 0 if not under way."""
+
+    id: int
+    peer: str
+    device: int
+    accepted_us: int
+    attempts: int
+    retry_in_s: float
+
+
+class ActorState(Shape, frozen=True):
+    """status: ready, asleep, loading (reads from the database), waiting (for a commit before it
+    may read) or paused (it crashed too often). needs: reads in a row for one message.
+    """
+
+    status: str
+    mailbox: int
+    needs: int
+    alarm_in_s: float  # until it looks at its retries again; -1: not set
 
 
 class UserDetails(Shape, frozen=True):
+    """tail: the last number of its inbox. owed: peers that have not acknowledged a receipt."""
+
     address: str
     created_us: int
     last_seen_us: int
@@ -142,6 +189,10 @@ class UserDetails(Shape, frozen=True):
     waiting: int
     open: int
     devices: list[DeviceLine]
+    sends: list[SendLine] = []
+    owed: int = 0
+    actor: ActorState | None = None
+    signup_closed: bool = False
 
 
 class LiveSession(Shape, frozen=True):
@@ -188,6 +239,322 @@ class Alerts(Shape, frozen=True):
 
     active: list[AlertLine]
     history: list[AlertLine]
+
+
+class QueueLine(Shape, frozen=True):
+    """One queue; where there are many of a kind, the longest one, and whose it is.
+
+    name: turns, writer, output, windows, timers, mailbox, retries or inboxes (docs/operations.md).
+    total: of all of its kind. age_ms: how long the head has waited. Rates a second. limit: where it
+    refuses, or an alert rings; 0: it has none. state: what a mailbox waits for.
+    """
+
+    name: str
+    owner: str
+    unit: str
+    length: int
+    total: int
+    age_ms: float
+    arrived_per_s: float
+    served_per_s: float
+    limit: int
+    state: str
+
+
+class Spread(Shape, frozen=True):
+    """How long something took in the last second, in ms, and how often it was done."""
+
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    per_s: float
+
+
+class Traffic(Shape, frozen=True):
+    """A second. accepted: first check mark; delivered: second; handled: messages to actors."""
+
+    accepted_per_s: float
+    delivered_per_s: float
+    retried_per_s: float
+    handled_per_s: float
+    commits_per_s: float
+    rows_per_s: float
+    logins_per_s: float
+
+
+class FrontLine(Shape, frozen=True):
+    """front: native, websocket, xmpp, xmpp-websocket, bosh, component or http."""
+
+    front: str
+    connections: int
+    logged_in: int
+
+
+class ReaderLine(Shape, frozen=True):
+    """A connection that has not read yet what it was sent."""
+
+    who: str
+    front: str
+    unsent_bytes: int
+
+
+class BusyLine(Shape, frozen=True):
+    """An actor: messages a second, how many wait for it, and what it waits for."""
+
+    address: str
+    per_s: float
+    waiting: int
+    state: str
+
+
+class InboxLine(Shape, frozen=True):
+    address: str
+    waiting: int
+
+
+class Machine(Shape, frozen=True):
+    cpu_percent: float  # of one processor, in the last second
+    memory_mib: float
+    descriptors_percent: float
+    disk_free_mib: float
+    certificate_days: float
+
+
+class AuditBrief(Shape, frozen=True):
+    """at_us 0: there was no audit yet since the start."""
+
+    at_us: int
+    messages: int
+    unexplained: int
+
+
+class Snapshot(Shape, frozen=True):
+    """The server in one second; made once, however many look. reason: why it is not ready.
+
+    busiest and inboxes: the largest first; inboxes are of actors in memory and of the last audit.
+    upgrade: what is under way; empty: nothing.
+    """
+
+    at_us: int
+    version: str
+    domain: str
+    uptime_s: int
+    ready: bool
+    reason: str
+    actors: int
+    sessions: int
+    traffic: Traffic
+    turn: Spread
+    commit: Spread
+    lag: Spread
+    queues: list[QueueLine]
+    fronts: list[FrontLine]
+    readers: list[ReaderLine]
+    busiest: list[BusyLine]
+    inboxes: list[InboxLine]
+    machine: Machine
+    audit: AuditBrief
+    alerts: list[AlertLine]
+    upgrade: str = ""
+
+
+class History(Shape, frozen=True):
+    """One value a second, the newest last: what charts begin with. at_us: of the newest."""
+
+    at_us: int
+    accepted_per_s: list[float]
+    delivered_per_s: list[float]
+    turn_p99_ms: list[float]
+    commit_p99_ms: list[float]
+    lag_max_ms: list[float]
+    queue_length: list[int]
+    cpu_percent: list[float]
+    sessions: list[int]
+
+
+class Bars(Shape, frozen=True):
+    """A histogram since the start. counts[n]: at most bounds_us[n]; the last one: more."""
+
+    bounds_us: list[int]
+    counts: list[int]
+    sum_us: int
+
+
+class Histograms(Shape, frozen=True):
+    turn: Bars
+    commit: Bars
+    lag: Bars
+
+
+class Settings(Shape, frozen=True):
+    """The configuration in force by key, as text. Of what may be secret only whether it is set."""
+
+    settings: dict[str, str]
+
+
+class FindingLine(Shape, frozen=True):
+    """Something that the audit cannot explain: account numbers and a message's id."""
+
+    what: str
+    sender: int
+    recipient: int
+    id: int
+
+
+class AuditShown(Shape, frozen=True):
+    """The last audit. at_us 0: there was none yet since the start."""
+
+    at_us: int
+    took_s: float
+    accounts: int
+    messages: int
+    unexplained: int
+    classes: dict[str, int]
+    findings: list[FindingLine]
+
+
+class AuditStarted(Shape, frozen=True):
+    """started: false if one is under way already."""
+
+    started: bool
+
+
+class TraceLine(Shape, frozen=True):
+    """at_us 0: when is not known."""
+
+    at_us: int
+    what: str
+    more: str
+
+
+class TraceShown(Shape, frozen=True):
+    id: int
+    sender: str
+    recipient: str
+    device: int
+    c: int
+    lines: list[TraceLine]
+
+
+class Traces(Shape, frozen=True):
+    """Every message of this id: two senders may share one."""
+
+    messages: list[TraceShown]
+
+
+class AttemptLine(Shape, frozen=True):
+    """number: all but the first and last digits are hidden. what: pin or verify.
+
+    result: sent, right, or the code of the refusal. client: the network address.
+    """
+
+    at_us: int
+    number: str
+    what: str
+    result: str
+    client: str
+
+
+class LockLine(Shape, frozen=True):
+    """Sign-up is refused for whom (empty: everybody). why: closed, wrong, pins or wait.
+
+    until_us 0: until an administrator opens it. Only closed numbers are shown whole.
+    """
+
+    whom: str
+    why: str
+    until_us: int
+
+
+class SignUps(Shape, frozen=True):
+    """attempts: the last ones since the start, the newest first."""
+
+    attempts: list[AttemptLine]
+    locks: list[LockLine]
+    more_locks: bool
+    numbers: int
+    pins_today: int
+    wrong_today: int
+
+
+class ClosedNumber(Shape, frozen=True):
+    number: str
+    closed: bool
+
+
+class Disconnected(Shape, frozen=True):
+    address: str
+    device: int
+
+
+class NewToken(Shape, frozen=True):
+    """days: how long it is good for; 0: until it is revoked. `read` is part of every scope."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$(?!\n)", examples=["grafana"])]
+    scopes: Annotated[
+        list[Annotated[str, Meta(pattern=r"^(read|users|operate|admin)$(?!\n)")]],
+        Meta(min_length=1, max_length=4),
+    ]
+    days: Annotated[int, Meta(ge=0, le=3_650)] = 0
+
+
+class TokenLine(Shape, frozen=True):
+    """expires_us 0: never; last_used_us 0: not since the start. by: who made it."""
+
+    name: str
+    scopes: list[str]
+    created_us: int
+    expires_us: int
+    last_used_us: int
+    by: str
+
+
+class TokenShown(Shape, frozen=True):
+    """The token is told once, here."""
+
+    name: str
+    scopes: list[str]
+    expires_us: int
+    token: str
+
+
+class Tokens(Shape, frozen=True):
+    tokens: list[TokenLine]
+
+
+class Revoked(Shape, frozen=True):
+    name: str
+
+
+class WhoAmI(Shape, frozen=True):
+    """What the bearer of this token may do."""
+
+    name: str
+    scopes: list[str]
+    expires_us: int
+
+
+class ActLine(Shape, frozen=True):
+    """An administrative act. who: a token's name, or the user of this machine by command line.
+
+    on: on whom or what. result: ok, or the code of the refusal. source: the network address, or
+    cli. id: rises with time.
+    """
+
+    id: int
+    at_us: int
+    who: str
+    what: str
+    on: str
+    result: str
+    source: str
+
+
+class ActPage(Shape, frozen=True):
+    """The newest first. next: give it as `before` to read on; 0 at the end."""
+
+    acts: list[ActLine]
+    next: int
 
 
 class MediaRequest(Shape, frozen=True):

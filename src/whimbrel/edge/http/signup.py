@@ -31,6 +31,7 @@ async def on_pin(
         lambda reply: RequestPin(number, prefix, client, pin, hashed, reply),
         inside.http.ask_s,
     )
+    note(inside, number, "pin", answer, client)
     if isinstance(answer, PinRequested):
         if answer.code:
             return refused_as(answer.code, answer.retry_after_s)
@@ -52,6 +53,7 @@ async def on_verify(
         lambda reply: VerifyPin(number, client, hashed, key_hashed, name, reply, kept),
         inside.http.ask_s,
     )
+    note(inside, number, "verify", answer, client)
     if isinstance(answer, PinRefused):
         return refused_as(answer.code, answer.retry_after_s)
     if not isinstance(answer, Registered):
@@ -65,6 +67,15 @@ async def on_verify(
     )
     native = Native(host, info.native_port)
     return SignedUp(answer.account, answer.device, key, answer.created, native, info.fingerprint)
+
+
+def note(inside: Inside, number: str, what: str, answer: ToSession, client: str) -> None:
+    """For the operator's list of the last attempts."""
+    if inside.office is None:
+        return
+    refused = getattr(answer, "code", "")
+    result = refused or ("sent" if what == "pin" else "right")
+    inside.office.attempts.add(number, what, result, client)
 
 
 def device_name(text: str) -> str:

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from whimbrel.domain.errors import BadMessage, Busy
 from whimbrel.edge.xmpp.framed import FramedStream
@@ -164,6 +164,7 @@ class BoshLink:
 
 
 class BoshStream(FramedStream):
+    front: ClassVar[str] = "bosh"
     __slots__ = ("_ahead", "_asleep_s", "_inactive_s", "_key", "_rid", "_wait_s", "bosh", "limits")
 
     def __init__(self, hub: Hub, bosh: BoshLink, rid: int, wait_s: int) -> None:

@@ -8,7 +8,7 @@ login) and stream.py (after it); these layers are one object, of which there is 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import structlog
 
@@ -37,6 +37,7 @@ CLOSE = b"</stream:stream>"
 
 
 class Carrier:
+    front: ClassVar[str] = "xmpp"
     __slots__ = (
         "_end_s",
         "_events",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from whimbrel.domain import answers as a
 from whimbrel.domain import im
@@ -39,6 +39,7 @@ ASKED_OF_SERVER = (names.DISCO_INFO, names.DISCO_ITEMS, names.PING, names.VERSIO
 class ComponentStream(XmppStream):
     """One connection. It has TLS only from somebody in front of this port (section 5)."""
 
+    front: ClassVar[str] = "component"
     __slots__ = ("_domain", "_id")
 
     def __init__(self, hub: Hub, link: StreamLink) -> None:

@@ -19,6 +19,7 @@ from whimbrel.domain import answers as a
 from whimbrel.domain import im
 from whimbrel.domain import messages as m
 from whimbrel.domain.discreet import stack_of
+from whimbrel.domain.errors import ShuttingDown
 from whimbrel.edge.xmpp.acknowledging import Acknowledging
 from whimbrel.edge.xmpp.feature import ACCOUNT, OTHERS, SERVER, Iq
 from whimbrel.edge.xmpp.messages import Messages
@@ -342,6 +343,10 @@ class XmppSession(Acknowledging):
 
     def _on_gone(self, gone: a.Gone) -> None:
         """Another session has this resource now, or the key is worth nothing any more."""
+        if gone.code == ShuttingDown.code:  # an administrator ends it; the client may come back
+            self.hub.edge.counts["disconnected"] += 1
+            self.end("system-shutdown")
+            return
         self.hub.edge.counts["replaced"] += 1
         self.end("conflict" if gone.code == "conflict" else "not-authorized")
 

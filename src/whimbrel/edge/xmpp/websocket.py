@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from whimbrel.edge.transport import Connection
 from whimbrel.edge.xmpp.framed import FramedStream
@@ -22,6 +22,7 @@ SUBPROTOCOL = "xmpp"
 class XmppSocket(FramedStream):
     """`address`: what limits count by."""
 
+    front: ClassVar[str] = "xmpp-websocket"
     __slots__ = ("_decoder", "_limits", "_said_goodbye")
 
     def __init__(self, hub: Hub, link: Connection, secure: bool) -> None:

@@ -145,7 +145,9 @@ OWNERS_LEDGER = """SELECT owner, accepted_us FROM sent WHERE accepted_us < $1 AN
 OWNERS_ARCHIVE = "SELECT owner, id FROM archive WHERE id < $1 ORDER BY id LIMIT $2"
 OWNERS_ROWS = 20  # rows read for each owner that is wanted: one owner may have many
 ACCOUNTS = f"""SELECT {_names(AccountRow)} FROM account
- WHERE address COLLATE "C" > $1 AND NOT deleted ORDER BY address COLLATE "C" LIMIT $2"""
+ WHERE address COLLATE "C" > $1 AND address COLLATE "C" >= $2 AND address COLLATE "C" < $3
+ AND NOT deleted ORDER BY address COLLATE "C" LIMIT $4"""
+BEHIND = "\U0010ffff"  # comes after all that begin with the same
 SIGNUPS = f"SELECT {_names(SignupRow)} FROM signup"
 COUNTERS = f"SELECT {_names(CounterRow)} FROM counter"
 DEAD_LETTERS = f"SELECT {_names(DeadLetterRow)} FROM dead_letter ORDER BY n DESC LIMIT $1"
@@ -295,7 +297,8 @@ def _owners_old(statement: str) -> Callable[[Db, Any], Awaitable[list[int]]]:
 
 
 async def _accounts(db: Db, want: Accounts) -> list[AccountRow]:
-    return [AccountRow(*row) for row in await db.fetch(ACCOUNTS, want.after, want.limit)]
+    bounds = (want.after, want.prefix, want.prefix + BEHIND, want.limit)
+    return [AccountRow(*row) for row in await db.fetch(ACCOUNTS, *bounds)]
 
 
 async def _dead_letters(db: Db, want: DeadLetters) -> list[DeadLetterRow]:
