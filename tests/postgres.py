@@ -35,7 +35,7 @@ _EMPTY = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid();
 {" ".join(f"DELETE FROM {table};" for table in _TABLES)}
 UPDATE shard SET owner = NULL, epoch = 0 WHERE owner IS NOT NULL OR epoch <> 0;
-UPDATE meta SET era = 1"""
+UPDATE meta SET era = 1; DROP TABLE IF EXISTS moving"""
 _used: list[str] = []  # databases that were given back, empty
 START_S_MAX = 60.0
 

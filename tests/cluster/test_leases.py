@@ -156,11 +156,16 @@ async def test_shards_that_are_given_wait_for_commits_under_way(cluster: Cluster
     ends = asyncio.Event()
     asked: list[frozenset[int]] = []
 
+    async def quiesce(shards: frozenset[int]) -> None:
+        assert shards <= first.owned  # not told yet,
+        assert {first.keeper.epoch(shard) for shard in shards} == {-1}  # but nothing new begins
+
     async def settle(shards: frozenset[int]) -> None:
         assert not shards & first.owned  # told as lost before
         asked.append(shards)
         await ends.wait()
 
+    first.keeper.quiesce = quiesce
     first.keeper.settle = settle
     second = await cluster.join("b")
     await eventually(lambda: asked)

@@ -47,6 +47,7 @@ _SERVER_SIDE = {
     "backup": "whimbrel.cli.backup",
     "restore": "whimbrel.cli.backup",
     "acts": "whimbrel.cli.office",
+    "migrate": "whimbrel.cli.migrate",
 }
 
 

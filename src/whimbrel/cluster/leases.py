@@ -28,6 +28,7 @@ SLICE = 256  # shards given or taken in one transaction
 AGAIN_S = 0.5  # until the next try for shards that could not be had
 RENEW_S_MAX = 3.0  # then the renewal has failed, and another one is tried
 RECONNECT_S = 0.5
+QUIET_S_MAX = 0.5  # how long shards that are given may finish what they had begun
 DROP_S_MAX = 2.0  # how long shards that are given wait for commits under way
 
 Changed = Callable[[frozenset[int]], None]
@@ -41,6 +42,8 @@ async def _at_once(shards: frozenset[int]) -> None:
 class LeaseKeeper:
     """`await start()` claims a number, renews and takes; `await stop()` hands everything over.
 
+    quiesce: waits, before shards that others shall have are told as lost, until nothing of them is
+    gathered or being committed; epoch() says already that they are not ours, so nothing new begins.
     settle: waits until no commit that touches these shards is under way; they were told as lost.
     """
 
@@ -56,6 +59,7 @@ class LeaseKeeper:
         renew_s: float = RENEW_S,
         margin_s: float = MARGIN_S,
     ) -> None:
+        self.quiesce: Callable[[frozenset[int]], Awaitable[None]] = _at_once
         self.settle: Callable[[frozenset[int]], Awaitable[None]] = _at_once
         self.trouble = ""  # why the lease is not renewed
         self.node = NodeInfo(-1, 0, address, version)
@@ -264,6 +268,10 @@ class LeaseKeeper:
     async def _give(self, shards: tuple[int, ...]) -> None:
         """Stop them here, let commits under way end, then free them: in this order."""
         some = frozenset(shards)
+        self._holdings.closing |= some & self._holdings.epochs.keys()
+        with contextlib.suppress(TimeoutError):  # then what is gathered fails, and is said again
+            async with asyncio.timeout(QUIET_S_MAX):
+                await self.quiesce(some)
         self._lost(self._holdings.dropped(some))
         try:
             async with asyncio.timeout(DROP_S_MAX):

@@ -45,6 +45,7 @@ class Holdings:
     ) -> None:
         self.node = node
         self.epochs: dict[int, int] = {}
+        self.closing: set[int] = set()  # still ours; nobody new is let in
         self.until_us = -1
         self.owners = [NOBODY] * shards  # hints about everybody
         self.known = [0] * shards  # the highest epoch heard of
@@ -53,8 +54,10 @@ class Holdings:
         self._valid_us = lease_us - margin_us
 
     def epoch(self, shard: int, now_us: int) -> int:
-        """-1: not owned, or the lease may be over."""
-        return self.epochs.get(shard, -1) if now_us < self.until_us else -1
+        """-1: not owned, about to be given away, or the lease may be over."""
+        if now_us >= self.until_us or shard in self.closing:
+            return -1
+        return self.epochs.get(shard, -1)
 
     def late(self, now_us: int) -> frozenset[int]:
         """The lease may be over: everything is dropped. What was dropped."""
@@ -68,6 +71,7 @@ class Holdings:
         for shard in gone:
             del self.epochs[shard]
             self.owners[shard] = NOBODY
+        self.closing -= gone
         return gone
 
     def renewed(self, asked_us: int, now_us: int, answer: Renewed) -> frozenset[int]:
