@@ -214,6 +214,8 @@ class SimNode:
             len(world.disk.shards),
         )
         self.router.start()
+        if world.versions is not None:
+            world.versions.booted(self)
         self.watch = ClockWatch(self.clock)
         world.story.add("boot", self.number)
         self._renew()

@@ -24,6 +24,7 @@ from sim.node import SimNode
 from sim.plan import Plan, Step
 from sim.story import Story
 from sim.time import MS, SECOND, Time
+from sim.versions import Versions
 from whimbrel.domain.answers import Registered
 from whimbrel.domain.messages import Register
 from whimbrel.protocol import wire
@@ -54,8 +55,11 @@ class Verdict:
 
 
 class SimWorld:
-    def __init__(self, plan: Plan, keep_story: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, keep_story: bool = False, versions: Versions | None = None
+    ) -> None:
         self.plan = plan
+        self.versions = versions  # of the rules, that come and go
         self.limits = plan.limits
         self.time = Time()
         self.story = Story(lambda: self.time.now_us, keep_story)
@@ -527,10 +531,10 @@ _STEPS: dict[str, Callable[[SimWorld, Step], None]] = {
 }
 
 
-def run(plan: Plan, keep_story: bool = False) -> Verdict:
+def run(plan: Plan, keep_story: bool = False, versions: Versions | None = None) -> Verdict:
     """Play the plan. A broken law, or any exception, ends it and is told, not raised."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # faults are played here
-    world = SimWorld(plan, keep_story)
+    world = SimWorld(plan, keep_story, versions)
     broken: Broken | None = None
     stack = ""
     try:

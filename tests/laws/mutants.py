@@ -960,7 +960,7 @@ CRASH = (
         7,
         "an actor whose rule raised goes on with what the rule had half done",
         "a_rule_that_raises_halfway_changes_nothing",
-        (Edit(Engine._forget, "state, cell.state = cell.state, None", "state = cell.state"),),
+        (Edit(Engine._drop, "state, cell.state = cell.state, None", "state = cell.state"),),
     ),
     Mutant(
         "message-lost-by-a-crash",

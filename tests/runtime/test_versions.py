@@ -98,6 +98,28 @@ def test_a_state_that_cannot_be_migrated_is_loaded_from_its_rows() -> None:
     assert not world.host.letters
 
 
+def test_what_bad_rules_left_in_memory_is_not_kept() -> None:
+    """Also where both versions claim one shape of the state: the rows are the truth."""
+
+    def spoils(state: State, m: Say, turn: Any) -> Any:
+        state.n = 99.5  # type: ignore[assignment]
+        return HANDLERS[Say](state, m, turn)
+
+    world = ToyWorld(inline=False)
+    world.post(1, Add())
+    world.run()
+    trying = Trying(world, rules(Say=spoils))
+    world.post(1, Say("spoilt"))
+    world.run()
+    trying.trial.distrust()
+    trying.end()
+    world.post(1, Add(), Say("sound"))
+    world.run()
+    assert world.said == ["1=1", "spoilt", "1=2", "sound"]
+    assert world.host.lost == [1]
+    assert world.host.crashes == []
+
+
 def test_who_sleeps_wakes_with_the_rules_of_then() -> None:
     world = ToyWorld()
     world.post(1, Add())
@@ -207,7 +229,7 @@ def test_effects_that_nobody_can_perform_count_as_a_failure() -> None:
     world.post(1, Say("good"))
     world.run()
     assert world.said == ["good"]
-    assert trial.failures == ["Say: WrongEffects"]
+    assert trial.failures == ["Say: WrongEffects (no effect)"]
 
 
 def test_a_message_that_waits_for_a_fact_is_finished_by_the_rules_of_then() -> None:

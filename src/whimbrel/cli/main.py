@@ -48,6 +48,8 @@ _SERVER_SIDE = {
     "restore": "whimbrel.cli.backup",
     "acts": "whimbrel.cli.office",
     "migrate": "whimbrel.cli.migrate",
+    "upgrade": "whimbrel.cli.upgrade",
+    "rollback": "whimbrel.cli.upgrade",
 }
 
 

@@ -28,6 +28,10 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="Add two accounts that answer: wren and echo.")
     ] = False,
+    installed_rules: Annotated[
+        bool,
+        typer.Option("--installed-rules", help="Do not load accepted upgrades again."),
+    ] = False,
 ) -> None:
     """Start the server. Without options: SQLite in ./whimbrel-data, PINs on this terminal."""
     try:
@@ -37,7 +41,9 @@ def serve(
         raise typer.Exit(1) from error
     if data is not None:
         settings = msgspec.structs.replace(settings, data=str(data))
-    raise typer.Exit(run(settings, Path(settings.data), ready_file, announce, demo))
+    raise typer.Exit(
+        run(settings, Path(settings.data), ready_file, announce, demo, installed_rules)
+    )
 
 
 def announce(node: Node) -> None:

@@ -49,6 +49,7 @@ from whimbrel.node.office import open_office
 from whimbrel.node.secret_files import scram_keeper, secret_file, write_private
 from whimbrel.node.sessions import Sessions
 from whimbrel.node.statistics import Statistics
+from whimbrel.node.upgrade.upgrader import Upgrader
 from whimbrel.node.webhook import Webhook
 from whimbrel.protocol.sasl.verifiers import salt_of
 from whimbrel.protocol.wire import ALPN
@@ -94,6 +95,7 @@ class Node:
         self._seconds = 0
         self.webhook: Webhook | None = None
         self.teller: InnerClient | None = None  # the account that writes to administrators
+        self.reload_upgrades = True  # what was accepted before a restart
 
     async def start(self) -> None:
         config, limits = self.config, self.config.limits
@@ -142,6 +144,10 @@ class Node:
         self.media = self._open_media()
         self.hub = self._open_hub()
         self.tidy = Tidy(self.media) if self.media is not None else None
+        self.upgrader = Upgrader(
+            self.folder, config.upgrade, self.behaviours, self.hub, limits, self._wall_s
+        )
+        await self.upgrader.start(self.reload_upgrades)
         self.http = HttpServer()
         await self._listen()
         self.housekeeping = Housekeeping(
@@ -154,6 +160,7 @@ class Node:
                 self.store.tick,
                 self._every_second,
                 self.auditor.every_second,
+                self.upgrader.every_second,
                 *([self.tidy.every_second] if self.tidy is not None else []),
             ],
         )
@@ -191,6 +198,7 @@ class Node:
             xmpp_sockets=self._admit_xmpp_socket,
             bosh=self.bosh,
             xmpp_places=self._xmpp_places,
+            upgrades=self.upgrader,
         )
         app = make_app(parts)
         native, http = self.listener.listen, self.http.start
@@ -341,6 +349,9 @@ class Node:
     def _later_us(self, delay_us: int, call: object) -> None:
         self.loop.call_later(delay_us / 1e6, call)  # type: ignore[arg-type]
 
+    def _wall_s(self) -> float:
+        return self.clock.now_us() / 1e6
+
     def _is_ready(self) -> bool:
         return not self.trouble
 
@@ -384,6 +395,7 @@ class Node:
         """Drain: no new connections, finish what was taken, commit it, say goodbye."""
         self.listener.stop_accepting()
         self.live.feed.close()
+        await self.upgrader.stop()
         self.bosh.shut_down()
         await self.http.stop()
         if self.tidy is not None:

@@ -20,6 +20,7 @@ from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.xmpp.settings import XmppSettings
 from whimbrel.node.alerts import AlertSettings
+from whimbrel.node.upgrade.settings import UpgradeSettings
 
 MAY_BE_ZERO = ("archive_s",)  # of the limits: 0 means off
 NUMBER_MAX = 10**12  # microseconds of so many seconds still fit a row's 64 bits
@@ -87,6 +88,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     media: MediaSettings = MediaSettings()
     xmpp: XmppSettings = XmppSettings()
     alerts: AlertSettings = AlertSettings()
+    upgrade: UpgradeSettings = UpgradeSettings()
 
 
 def load_config(path: Path | None) -> Config:
@@ -178,6 +180,9 @@ def _check(config: Config) -> None:
     mistake = config.alerts.mistake()
     if mistake:
         raise ConfigError(f"alerts.{mistake}")
+    mistake = config.upgrade.mistake()
+    if mistake:
+        raise ConfigError(f"upgrade.{mistake}")
     mistake = config.media.mistake()
     if mistake:
         raise ConfigError(f"media.{mistake}")

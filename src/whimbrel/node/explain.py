@@ -15,6 +15,7 @@ from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.xmpp.settings import XmppSettings
 from whimbrel.node.alerts import AlertSettings
 from whimbrel.node.config import Config, Listen, Log, Sms, Tls, Web
+from whimbrel.node.upgrade.settings import UpgradeSettings
 
 INTRODUCTION = """# Configuration
 
@@ -63,6 +64,7 @@ SECTIONS: list[tuple[str, type[msgspec.Struct]]] = [
     ("signup", SignupLimits),
     ("media", MediaSettings),
     ("alerts", AlertSettings),
+    ("upgrade", UpgradeSettings),
 ]
 
 

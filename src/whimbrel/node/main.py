@@ -33,13 +33,14 @@ def run(
     ready_file: Path | None,
     announce: Callable[[Node], None],
     demo: bool = False,
+    installed_rules: bool = False,
 ) -> int:
     """Exit code 0 after a drained stop, 1 if the server could not start."""
     set_up_log(config)
     listen_everywhere()
     leave_no_core()
     try:
-        return uvloop.run(_run(config, folder, ready_file, announce, demo))
+        return uvloop.run(_run(config, folder, ready_file, announce, demo, installed_rules))
     except (ConfigError, Unready) as error:
         print(f"whimbrel: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -51,6 +52,7 @@ async def _run(
     ready_file: Path | None,
     announce: Callable[[Node], None],
     demo: bool,
+    installed_rules: bool,
 ) -> int:
     loop = asyncio.get_running_loop()
     listen_on(loop)
@@ -58,6 +60,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     node = Node(config, folder)
+    node.reload_upgrades = not installed_rules
     await node.start()
     gc.collect()
     gc.freeze()  # what lives for ever is not looked at again (MEASURED: 136 ms at 1M actors)

@@ -49,6 +49,7 @@ class Behaviour:
         "name",
         "new",
         "poison",
+        "trusted",
         "version",
         "want",
     )
@@ -64,6 +65,7 @@ class Behaviour:
         self.poison: Callable[[Any, Any, Any], list[Any]] = module.poison
         self.busy: Callable[[int, Any], list[Any]] = module.busy
         self.idle: Callable[[Any], bool] = module.idle
+        self.trusted = True  # False: it was found bad; what it left in memory is not kept
         self.version: int = getattr(module, "STATE_VERSION", 1)
         self.migrate: Callable[[Any, int, int], Any] = getattr(module, "migrate", stays)
 

@@ -303,12 +303,16 @@ class Engine:
     def _due(self, cell: Cell) -> Behaviour | None:
         """The rules that this actor should have now; its state is brought to their version.
 
-        None: that did not work, and the state is dropped: the rows are the truth.
+        None: that did not work, or rules that were found bad made the state: it is dropped.
         """
         came: Behaviour = cell.behaviour
         due = self.behaviours.pick(cell.kind, cell.key)
         if came is due:
             return due
+        if not came.trusted:
+            self.counts["states_reloaded"] += 1
+            self._drop(cell)
+            return None
         if came.version != due.version:
             newer = came if came.version > due.version else due
             try:
@@ -324,11 +328,15 @@ class Engine:
         return due
 
     def _forget(self, cell: Cell, about: Any, error: BaseException) -> None:
-        """The state is gone; its sessions attach again."""
+        """Something was raised: the log has it, and the state is gone."""
+        self.host.crashed(cell.key, about, error)
+        self._drop(cell)
+
+    def _drop(self, cell: Cell) -> None:
+        """The rows are the truth; the actor's sessions attach again."""
         state, cell.state = cell.state, None
         cell.alarm_us = NEVER
         cell.needy = None
-        self.host.crashed(cell.key, about, error)
         self.host.dropped(cell.key, state)
 
     def _fell_back(self, cell: Cell, message: Any, error: Exception) -> bool:

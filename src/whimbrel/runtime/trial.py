@@ -103,6 +103,8 @@ class Trial:
             self.against(f"the state: {type(error).__name__}")
         else:
             text = f"{type(message).__name__}: {type(error).__name__}"
+            if isinstance(error, WrongEffects):
+                text += f" ({error})"  # kinds and fields, never values
             self._suspects[id(message)] = (message, text)
         return True
 
@@ -112,6 +114,11 @@ class Trial:
         if len(self.failures) < FAILURES_KEPT:
             self.failures.append(text)
         self._worse()
+
+    def distrust(self) -> None:
+        """The new version was found bad: nothing that it left in memory is kept."""
+        for behaviour in self.new:
+            behaviour.trusted = False
 
     def _measured(self, behaviour: Behaviour, tallies: dict[type, Tally], new: bool) -> Behaviour:
         twin = behaviour.like()

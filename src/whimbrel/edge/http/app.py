@@ -17,7 +17,7 @@ from whimbrel.domain.media import Media
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http import dispatch, server
-from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside, Requests, Sockets
+from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside, Requests, Sockets, Upgrades
 from whimbrel.edge.http.office import Office
 from whimbrel.edge.http.shapes import Alerts
 from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
@@ -52,6 +52,7 @@ class HttpParts:
     xmpp_places: Callable[[], dict[str, str]] = dict
     office: Office | None = None
     admin_anywhere: bool = False
+    upgrades: Upgrades | None = None  # None: no live upgrades
     origins: frozenset[str] = frozenset()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     __repr__ = discreet
@@ -78,6 +79,7 @@ def make_app(parts: HttpParts) -> web.Application:
         xmpp_places=parts.xmpp_places,
         office=parts.office,
         admin_anywhere=parts.admin_anywhere,
+        upgrades=parts.upgrades,
         origins=parts.origins,
         trusted_proxies=parts.trusted_proxies,
         media=parts.media,

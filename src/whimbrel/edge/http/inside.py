@@ -18,7 +18,7 @@ from whimbrel.domain.messages import ToActor
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http.office import Office
-from whimbrel.edge.http.shapes import Alerts
+from whimbrel.edge.http.shapes import Alerts, UpgradeHistory, UpgradeState
 from whimbrel.edge.transport import Application, Connection
 from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
 
@@ -78,6 +78,15 @@ class Requests(Protocol):
     def answer(self, data: bytes, address: str) -> Awaitable[bytes]: ...
 
 
+class Upgrades(Protocol):
+    """Live upgrades. begin raises UpgradeRunning, roll_back NothingToRollBack."""
+
+    def begin(self, place: str, who: str, fast: bool) -> UpgradeState: ...
+    def roll_back(self, who: str) -> UpgradeState: ...
+    def state(self) -> UpgradeState: ...
+    def all(self) -> UpgradeHistory: ...
+
+
 @runtime_checkable
 class ShowsPins(Protocol):
     """A sender that the operator chose to see PINs: (seconds since 1970, number, PIN)."""
@@ -111,4 +120,5 @@ class Inside:
     bosh: Requests | None = None
     office: Office | None = None  # None: administration has accounts and counters only
     xmpp_places: Callable[[], dict[str, str]] = dict  # XEP-0156: by relation
+    upgrades: Upgrades | None = None
     __repr__ = discreet

@@ -32,6 +32,14 @@ class WrongScope(Refused):
     code = "wrong-scope"
 
 
+class UpgradeRunning(Refused):
+    code = "upgrade-running"
+
+
+class NothingToRollBack(Refused):
+    code = "nothing-to-roll-back"
+
+
 class Problem(msgspec.Struct, frozen=True):
     """code: for programs, never changes; message: for people; retry_after_s: 0 = not said."""
 
@@ -55,6 +63,8 @@ STATUS: dict[str, tuple[int, str]] = {
     "wrong-method": (405, "This address does not take this method."),
     "wrong-offset": (409, "Go on at another byte: the header Upload-Offset says where."),
     "exists": (409, "This account exists already."),
+    "upgrade-running": (409, "An upgrade is under way. Wait for its end, or roll it back."),
+    "nothing-to-roll-back": (409, "No upgrade is under way, and none was accepted before."),
     "conflict": (409, "Another session took the place of this one."),
     "body-too-big": (413, "The request is too big."),
     "too-big": (413, "The file, or this piece of it, is too big."),

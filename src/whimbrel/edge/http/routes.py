@@ -8,6 +8,7 @@ from whimbrel.edge.http import bosh, health, hostmeta, media, pages, signup, soc
 from whimbrel.edge.http import web as browser
 from whimbrel.edge.http.route import ASKS, Access, Route, errors_of
 from whimbrel.edge.http.routes_admin import ADMINISTRATION
+from whimbrel.edge.http.routes_upgrades import UPGRADES
 from whimbrel.edge.http.shapes import (
     Health,
     HostMeta,
@@ -194,6 +195,7 @@ ROUTES: tuple[Route, ...] = (
         tags=("pages",),
     ),
     *ADMINISTRATION,
+    *UPGRADES,
     Route(
         method="POST",
         path="/v1/media",

@@ -601,3 +601,89 @@ class MediaConfirmed(Shape, frozen=True):
     """expires_at: when the file will be gone (microseconds since 1970)."""
 
     expires_at: int
+
+
+class UpgradeRequest(Shape, frozen=True):
+    """path: a checkout, an installed package or a wheel, as the server sees it. who: for the
+    history. fast: only the quick checks and no canary, for developers.
+    """
+
+    path: Annotated[str, Meta(min_length=1, max_length=4_096, examples=["/srv/whimbrel-2.whl"])]
+    who: Annotated[str, Meta(max_length=100)] = ""
+    fast: bool = False
+
+
+class RollbackRequest(Shape, frozen=True):
+    who: Annotated[str, Meta(max_length=100)] = ""
+
+
+class UpgradeStep(Shape, frozen=True):
+    """One check. result: "running", "ok" or "refused"."""
+
+    name: str
+    result: str
+    text: str
+    seconds: float
+    notes: list[str] = []
+
+
+class UpgradeMeasure(Shape, frozen=True):
+    """One type of message under both versions: how often, CPU time of one (microseconds), and
+    kinds of effects that come more or less often.
+    """
+
+    message: str
+    old_calls: int
+    new_calls: int
+    old_us: float
+    new_us: float
+    effects: str = ""
+
+
+class Upgrade(Shape, frozen=True):
+    """One upgrade or rollback. Times in seconds since 1970; ended_s 0: it is under way.
+
+    phase: "pack", "check", "load", "canary", "watch" or "ended". result: "accepted", "refused",
+    "rolled back", "given up" (the server stopped) or "left out" (at a start). share: of the
+    accounts that have it. failed_new: messages that failed on the new version only; affected:
+    messages that were run again on the old one, none of them lost. pause_ms: the longest piece of
+    work on the server's loop; pause_cpu_ms: its CPU time.
+    """
+
+    number: int
+    version: str
+    place: str
+    who: str
+    phase: str
+    result: str
+    text: str
+    began_s: float
+    ended_s: float = 0.0
+    fast: bool = False
+    share: float = 0.0
+    steps: list[UpgradeStep] = []
+    failed_new: int = 0
+    failed_both: int = 0
+    affected: int = 0
+    pause_ms: float = 0.0
+    pause_cpu_ms: float = 0.0
+    measures: list[UpgradeMeasure] = []
+    notes: list[str] = []
+
+
+class UpgradeState(Shape, frozen=True):
+    """in_use: the version that all accounts have; number 0: the installed one. before: what a
+    rollback brings back, "" if nothing. last: the upgrade under way, or the last one.
+    """
+
+    number: int
+    in_use: str
+    installed: str
+    before: str
+    last: Upgrade | None = None
+
+
+class UpgradeHistory(Shape, frozen=True):
+    """The newest first."""
+
+    upgrades: list[Upgrade]

@@ -29,7 +29,7 @@ class Spec(NamedTuple):
 class Iq:
     """A request of a client, and the ways to answer it."""
 
-    __slots__ = ("child", "element", "session", "to", "type")
+    __slots__ = ("answered", "child", "element", "session", "to", "type")
 
     def __init__(self, session: "XmppSession", element: Element, child: Element, to: Jid) -> None:
         self.session = session
@@ -37,13 +37,16 @@ class Iq:
         self.child = child
         self.to = to
         self.type = element.get("type")
+        self.answered = False
 
     def reply(self, *nodes: Element) -> None:
+        self.answered = True
         self.session.answer(self.element, *nodes)
 
     def error(
         self, condition: str, text: str = "", type: str = "", app: Element | None = None
     ) -> None:
+        self.answered = True
         self.session.refuse(self.element, condition, text, type, app)
 
 

@@ -16,6 +16,7 @@ from whimbrel.edge.xmpp.acknowledging import Acknowledging
 from whimbrel.edge.xmpp.feature import Feature, Iq
 from whimbrel.edge.xmpp.session import XmppSession
 from whimbrel.edge.xmpp.settings import XmppSettings
+from whimbrel.edge.xmpp.tables import Tables
 from whimbrel.edge.xmpp.target import Targets
 from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.stream import XmlLimits
@@ -73,16 +74,6 @@ class Hub:
         self.xml_before_login = XmlLimits(
             stanza_bytes_max=limits.unauthenticated_bytes_max, depth_max=8, children_max=64
         )
-        self.features = tuple(features)
-        self.item_nodes: dict[str, Callable[[XmppSession, Iq], None]] = {}  # XEP-0030 section 4.2
-        self.info_nodes: dict[str, Callable[[XmppSession, Iq], None]] = {}
-        self.service_info: dict[str, Callable[[], list[Element]]] = {}  # by further domain
-        self.forms: list[Callable[[], list[Element]]] = []  # XEP-0128
-        self.iqs = {key: call for each in features for key, call in each.iqs.items()}
-        self.nonzas = {ns: call for each in features for ns, call in each.nonzas.items()}
-        self.early = {ns: call for each in features for ns, call in each.early.items()}
-        self.answers = {kind: call for each in features for kind, call in each.answers.items()}
-        self.offers = [each.offers for each in features if each.offers is not None]
         self.sessions: dict[int, XmppSession] = {}
         self.tokens: dict[str, XmppSession] = {}  # of sessions that may be resumed
         self.components: dict[str, XmppSession] = {}  # that are connected, by domain
@@ -90,9 +81,39 @@ class Hub:
         self.started_s = edge.now_s
         self._new_accounts = Throttle(ACCOUNTS_PER_HOUR / 3_600, ACCOUNTS_PER_HOUR, 10_000)
         self._asking: dict[Acknowledging, None] = {}
-        for feature in self.features:
-            if feature.begin is not None:
-                feature.begin(self)
+        self.tables = Tables.of(())
+        self.use_features(features)
+
+    # ---- features, which may be replaced while streams are open --------------------------
+
+    @property
+    def tables(self) -> Tables:
+        return self._tables
+
+    @tables.setter
+    def tables(self, tables: Tables) -> None:
+        """From the next stanza on. Everybody looks here at the moment of the call."""
+        self._tables = tables
+        self.features = tables.features
+        self.iqs, self.nonzas, self.early = tables.iqs, tables.nonzas, tables.early
+        self.answers, self.offers = tables.answers, tables.offers
+        self.item_nodes, self.info_nodes = tables.item_nodes, tables.info_nodes
+        self.service_info, self.forms = tables.service_info, tables.forms
+
+    def tables_of(self, features: Sequence[Feature]) -> Tables:
+        """What these register. The tables in use stay, whatever happens."""
+        before = self._tables
+        fresh = self.tables = Tables.of(features)
+        try:
+            for feature in features:
+                if feature.begin is not None:
+                    feature.begin(self)
+        finally:
+            self.tables = before
+        return fresh
+
+    def use_features(self, features: Sequence[Feature]) -> None:
+        self.tables = self.tables_of(features)
 
     def file_address(self, link: str) -> str:
         """A file's link as a whole address."""
