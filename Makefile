@@ -48,6 +48,10 @@ $(VENV)/.web: $(VENV)/.dev Makefile
 				echo "create_main_cluster = false" >> /etc/postgresql-common/createcluster.conf; \
 			apt-get update -qq && apt-get install -qq -y --no-install-recommends \
 				postgresql-15 postgresql-client-15 >/dev/null; } || true
+	@command -v promtool >/dev/null || ! command -v apt-get >/dev/null || { \
+		echo "unpacking promtool for the tests (once) ..."; \
+		mkdir -p $(VENV)/promtool && cd $(VENV)/promtool && \
+			apt-get download -qq prometheus >/dev/null 2>&1 && dpkg-deb -x prometheus_*.deb . ; } || true
 	@command -v npm >/dev/null && npm install --prefix $(VENV)/web --no-save --no-package-lock \
 		--silent --no-fund --no-audit --ignore-scripts $(AXE) $(TSC) $(XMPPJS) $(CONVERSE) || true
 	@touch $@

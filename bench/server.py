@@ -19,6 +19,9 @@ from whimbrel.storage.opening import FILE
 COMMAND = ("-m", "whimbrel.cli.main")
 
 LIMITS = """
+[probe]
+on = false
+
 [limits]
 new_contacts_per_hour = 1000000
 connections_per_address_max = 100000

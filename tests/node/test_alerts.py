@@ -256,10 +256,10 @@ async def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
         assert status == 200
     families = {each.name: each for each in text_string_to_metric_families(text)}
     assert families["whimbrel_ready"].samples[0].value == 1
-    assert families["whimbrel_turn_queue_length"].type == "gauge"
-    assert families["whimbrel_engine_turns"].type == "counter"
-    assert families["whimbrel_disk_free_mib"].samples[0].value > 0
-    assert families["whimbrel_certificate_days"].samples[0].value > 300
+    assert families["whimbrel_queue_entries"].type == "gauge"
+    assert families["whimbrel_engine_events"].type == "counter"
+    assert families["whimbrel_disk_free_bytes"].samples[0].value > 1_000_000
+    assert families["whimbrel_certificate_remaining_seconds"].samples[0].value > 300 * 86_400
     turns = families["whimbrel_turn_seconds"]
     assert turns.type == "histogram"
     counts = [each.value for each in turns.samples if each.name.endswith("_bucket")]

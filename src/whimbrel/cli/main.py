@@ -50,6 +50,8 @@ _SERVER_SIDE = {
     "migrate": "whimbrel.cli.migrate",
     "upgrade": "whimbrel.cli.upgrade",
     "rollback": "whimbrel.cli.upgrade",
+    "doctor": "whimbrel.cli.doctor",
+    "config": "whimbrel.cli.config",
 }
 
 

@@ -272,6 +272,7 @@ class Listener:
     def authenticated(self, session: Held) -> None:
         self._not_silent(session.number)
         self.counts["logins"] += 1
+        log.debug("session", session=f"{session.number:x}", who=session.who)
 
     def ended(self, session: Held) -> None:
         if self._sessions.pop(session.number, None) is None:
@@ -280,6 +281,7 @@ class Listener:
         self._not_silent(session.number)
         self._behind.pop(session.number, None)
         address = self._addresses.pop(session.number)
+        log.debug("session ended", session=f"{session.number:x}")
         self._by_address[address] -= 1
         if not self._by_address[address]:
             del self._by_address[address]

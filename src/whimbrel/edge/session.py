@@ -210,7 +210,7 @@ class Session:
             except Exception as error:
                 log.error(
                     "session failed",
-                    session=self.number,
+                    session=f"{self.number:x}",
                     error=type(error).__name__,
                     stack=stack_of(error),
                 )
@@ -431,7 +431,11 @@ class Session:
         self._link.flush()
         if self._link.is_slow:
             self._edge.counts["refused:slow-reader"] += 1
-            log.info("reader is too slow, disconnected", code=SlowReader.code)
+            log.info(
+                "reader is too slow, disconnected",
+                session=f"{self.number:x}",
+                code=SlowReader.code,
+            )
             self.abort()
 
     def _forward(self, item: a.Item) -> None:

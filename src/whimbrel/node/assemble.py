@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from whimbrel.domain.desk import Desk
 from whimbrel.domain.errors import Unready
-from whimbrel.domain.ids import ACTOR_DESK
-from whimbrel.domain.messages import PinNotSent, ToActor
+from whimbrel.domain.ids import ACTOR_DESK, PROBES, account_number
+from whimbrel.domain.messages import ForgetArchive, ForgetLedger, PinNotSent, ToActor
 from whimbrel.domain.ports import Router
 from whimbrel.edge.certificate import Certificate, self_signed
 from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
@@ -46,6 +47,7 @@ from whimbrel.node.live import Live, alert_line
 from whimbrel.node.metrics import Metrics
 from whimbrel.node.monitor import Monitor, to_log
 from whimbrel.node.office import open_office
+from whimbrel.node.probe import Place, Probe
 from whimbrel.node.secret_files import scram_keeper, secret_file, write_private
 from whimbrel.node.sessions import Sessions
 from whimbrel.node.statistics import Statistics
@@ -60,6 +62,11 @@ from whimbrel.services.media.tidy import Tidy
 from whimbrel.services.sms.choose import SmsConfigError, make_sender
 from whimbrel.storage.private import exposed
 from whimbrel.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from whimbrel.node.tracing import Tracing
 
 log = structlog.get_logger("whimbrel.node")
 
@@ -77,7 +84,7 @@ class LocalRouter:
     """All actors live here; a cluster's router will look at the shard map first."""
 
     def __init__(self, engine: Engine) -> None:
-        self.tell = engine.post
+        self.tell: Callable[[int, ToActor], bool] = engine.post
 
 
 class Node:
@@ -94,6 +101,9 @@ class Node:
         self._pins: set[asyncio.Task[None]] = set()
         self._seconds = 0
         self.webhook: Webhook | None = None
+        self.probe: Probe | None = None
+        self.tracing: Tracing | None = None
+        self.trace_to: SpanExporter | None = None  # in the place of OTLP, for tests
         self.teller: InnerClient | None = None  # the account that writes to administrators
         self.reload_upgrades = True  # what was accepted before a restart
 
@@ -130,6 +140,8 @@ class Node:
         self.listener = Listener(
             self.router, self.sessions, limits, self.clock, self._is_ready, self.keep
         )
+        if config.traces.on:
+            self.tracing = self._open_tracing()
         self.auditor = Auditor(self.folder, limits, self.clock)
         self.statistics = Statistics(
             self.engine, self.host, self.store, self.listener, self.auditor
@@ -168,6 +180,7 @@ class Node:
         self.monitor.start()
         if self.teller is not None:
             self.teller.connect()
+        self.probe = self._open_probe()
 
     async def _listen(self) -> None:
         """Open every configured port. A port in use is a clear error, nothing half open."""
@@ -335,6 +348,34 @@ class Node:
         )
         return chatter.tell
 
+    def _open_tracing(self) -> "Tracing":
+        try:
+            from whimbrel.node.tracing import follow
+        except ImportError:
+            raise ConfigError("traces.on: `pip install whimbrel[otel]`, or false") from None
+        return follow(self.config.traces, self.host, self.router, self.store, self.trace_to)
+
+    def _open_probe(self) -> Probe | None:
+        if not self.config.probe.on or "native" not in self.ports:
+            return None
+        probe = Probe(
+            self.config.probe, self.house, self.monitor.probed, self._probe_place, self._probed
+        )
+        probe.start()
+        return probe
+
+    def _probe_place(self) -> Place:
+        host = self.config.probe.host or self.config.listen.host
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return Place(host, self.ports["native"], self.certificate.fingerprint)
+
+    def _probed(self) -> None:
+        """A probe has ended: what is final of its messages is forgotten at once."""
+        now_us = self.clock.now_us()
+        for name in PROBES:
+            self.router.tell(account_number(name), ForgetLedger(now_us))
+            self.router.tell(account_number(name), ForgetArchive(now_us))
+
     def _alerts(self) -> Alerts:
         board = self.monitor.board
         return Alerts(list(map(alert_line, board.active)), list(map(alert_line, board.history)))
@@ -410,6 +451,10 @@ class Node:
             await self.webhook.stop()
         if self.teller is not None:
             self.teller.close()
+        if self.probe is not None:
+            await self.probe.stop()
+        if self.tracing is not None:
+            await self.loop.run_in_executor(None, self.tracing.close)
         await self.listener.close()
         self.hub.shut_down()
         await self._until(lambda: not len(self.listener), GOODBYE_S)

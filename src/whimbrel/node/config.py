@@ -19,7 +19,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.xmpp.settings import XmppSettings
-from whimbrel.node.alerts import AlertSettings
+from whimbrel.node.samples import AlertSettings, ProbeSettings
 from whimbrel.node.upgrade.settings import UpgradeSettings
 
 MAY_BE_ZERO = ("archive_s",)  # of the limits: 0 means off
@@ -74,6 +74,22 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: str = "info"
 
 
+class Traces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The way of some messages as OpenTelemetry traces; wants `pip install whimbrel[otel]`."""
+
+    on: bool = False
+    endpoint: str = "http://127.0.0.1:4318/v1/traces"  # OTLP over HTTP
+    share: float = 0.01  # of all messages, from 0 to 1
+
+    def mistake(self) -> str:
+        """What is wrong with it, or ""."""
+        if not 0 <= self.share <= 1:
+            return "share: write a number from 0 to 1"
+        if not self.endpoint.startswith(("http://", "https://")):
+            return "endpoint: write an address that begins with https:// or http://"
+        return ""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     domain: str = "localhost"
     data: str = "whimbrel-data"
@@ -89,6 +105,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     xmpp: XmppSettings = XmppSettings()
     alerts: AlertSettings = AlertSettings()
     upgrade: UpgradeSettings = UpgradeSettings()
+    probe: ProbeSettings = ProbeSettings()
+    traces: Traces = Traces()
 
 
 def load_config(path: Path | None) -> Config:
@@ -183,6 +201,12 @@ def _check(config: Config) -> None:
     mistake = config.upgrade.mistake()
     if mistake:
         raise ConfigError(f"upgrade.{mistake}")
+    mistake = config.traces.mistake()
+    if mistake:
+        raise ConfigError(f"traces.{mistake}")
+    mistake = config.probe.mistake()
+    if mistake:
+        raise ConfigError(f"probe.{mistake}")
     mistake = config.media.mistake()
     if mistake:
         raise ConfigError(f"media.{mistake}")

@@ -1,11 +1,13 @@
-"""docs/configuration.md, made from the types: every key, its default, its meaning.
+"""The configuration explained, made from the types: every key, its default, unit and meaning.
 
-`python -m whimbrel.node.explain > docs/configuration.md`; a test checks that it is true.
+`python -m whimbrel.node.explain > docs/configuration.md` (a test checks that it is true), and
+`whimbrel config --explain | --example`.
 """
 
 import inspect
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,8 +15,8 @@ from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.xmpp.settings import XmppSettings
-from whimbrel.node.alerts import AlertSettings
-from whimbrel.node.config import Config, Listen, Log, Sms, Tls, Web
+from whimbrel.node.config import Config, Listen, Log, Sms, Tls, Traces, Web
+from whimbrel.node.samples import AlertSettings, ProbeSettings
 from whimbrel.node.upgrade.settings import UpgradeSettings
 
 INTRODUCTION = """# Configuration
@@ -65,31 +67,106 @@ SECTIONS: list[tuple[str, type[msgspec.Struct]]] = [
     ("media", MediaSettings),
     ("alerts", AlertSettings),
     ("upgrade", UpgradeSettings),
+    ("probe", ProbeSettings),
+    ("traces", Traces),
 ]
+
+
+UNIT = re.compile(r"_(bytes|ms|us|s|mib|percent|days|per_s|per_minute|per_hour)(_max|_min)?$")
+UNITS = {
+    "bytes": "bytes",
+    "ms": "milliseconds",
+    "us": "microseconds",
+    "s": "seconds",
+    "mib": "MiB",
+    "percent": "percent",
+    "days": "days",
+    "per_s": "a second",
+    "per_minute": "a minute",
+    "per_hour": "an hour",
+}
+
+
+class Key(NamedTuple):
+    """section: "" for the top of the file. default: as TOML writes it. meaning: may be ""."""
+
+    section: str
+    name: str
+    default: str
+    unit: str
+    meaning: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.section}.{self.name}" if self.section else self.name
+
+
+def keys() -> Iterator[Key]:
+    """Every key, in the order of the page."""
+    for section, kind in SECTIONS:
+        for field in msgspec.structs.fields(kind):
+            if _shown(field):
+                yield _key(section, kind, field)
+
+
+def about(kind: type[msgspec.Struct]) -> str:
+    """What the section is for: its type's docstring."""
+    return inspect.cleandoc(kind.__doc__ or "")  # getdoc() would give the base class's
 
 
 def document() -> str:
     parts = [INTRODUCTION]
     for name, kind in SECTIONS:
         parts.append(f"\n## {f'[{name}]' if name else 'Top of the file'}\n")
-        about = inspect.cleandoc(kind.__doc__ or "")  # getdoc() would give the base class's
-        if name and about:
-            parts.append(f"{about}\n")
+        if name and about(kind):
+            parts.append(f"{about(kind)}\n")
         parts.append("| key | default | meaning |\n|---|---|---|")
-        parts += [_row(kind, field) for field in msgspec.structs.fields(kind) if _shown(field)]
+        parts += [
+            f"| `{key.name}` | `{key.default}` | {key.meaning} |"
+            for key in keys()
+            if key.section == name
+        ]
     return "\n".join(parts) + "\n"
+
+
+def example() -> str:
+    """A whole file with every key as it is by default, each commented out."""
+    lines = ["# Everything as it is without a file. Take the # away from what should be different."]
+    section = ""
+    for key in keys():
+        if key.section != section:
+            section = key.section
+            kind = dict(SECTIONS)[section]
+            lines += ["", *(f"# {line}".rstrip() for line in about(kind).splitlines())]
+            lines.append(f"[{section}]")
+        tail = ", ".join(filter(None, (key.unit, key.meaning)))
+        lines.append(f"#{key.name} = {key.default}{f'  # {tail}' if tail else ''}")
+    return "\n".join(lines) + "\n"
 
 
 def _shown(field: Any) -> bool:
     return not isinstance(field.default, msgspec.Struct)
 
 
-def _row(kind: type[msgspec.Struct], field: Any) -> str:
+def _key(section: str, kind: type[msgspec.Struct], field: Any) -> Key:
     if field.default is not msgspec.NODEFAULT:
         default = field.default
     else:
         default = field.default_factory()
-    return f"| `{field.name}` | `{_toml(default)}` | {_comment(kind, field.name)} |"
+    return Key(
+        section,
+        field.name,
+        _toml(default),
+        _unit(field.name, default),
+        _comment(kind, field.name),
+    )
+
+
+def _unit(name: str, default: Any) -> str:
+    if isinstance(default, bool | str | dict):
+        return ""
+    found = UNIT.search(name)
+    return UNITS[found.group(1)] if found else ""
 
 
 def _toml(value: Any) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from whimbrel.domain.answers import Description, Registered, Rejected, Removed, ToSession
 from whimbrel.domain.discreet import discreet
 from whimbrel.domain.errors import Busy, Exists, NotFound, Refused, Unready
-from whimbrel.domain.ids import account_number, parse_address
+from whimbrel.domain.ids import PROBES, account_number, parse_address
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.messages import Describe, Register, RemoveAccount, ToActor
 from whimbrel.domain.rows import AccountRow
@@ -170,7 +170,7 @@ class _Office:
             page = self._page(found[-1] if found else "")
             found += [row.address for row in page]
             if len(page) < PAGE:
-                return found
+                return [address for address in found if address not in PROBES]
 
     def _page(self, after: str) -> list[AccountRow]:
         taken: list[list[object] | Exception] = []

@@ -31,6 +31,7 @@ UNCONFIRMED_S = 1.0  # before that a client is only busy
 OWING = 20  # peers looked at for the oldest open message of one sender
 HOTTEST = 20
 INBOXES = 10
+COUNTED = ("turns", "writer", "output", "timers")
 INBOX_EVERY_S = 10.0  # the age of the longest inbox's head is a read
 
 STATES = {
@@ -160,6 +161,15 @@ class Queues:
         }
         self._peak, self._peak_mailbox, self._peak_queued = 0, None, 0
         return self.all
+
+    @property
+    def counted(self) -> dict[str, tuple[int, int]]:
+        """What came in and what was served since the start, of queues that lose nothing."""
+        return {
+            name: (came, came - self._lengths[name])
+            for name, came in self._counters.items()
+            if name in COUNTED
+        }
 
     def _rates(self, name: str, counter: int, length: int, seconds: float) -> tuple[float, float]:
         """What came in is counted; what was served is what came in and is not there any more."""

@@ -59,6 +59,22 @@ class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ""
 
 
+class ProbeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Two accounts of the server's own that try whether messages arrive (see [alerts])."""
+
+    on: bool = True
+    every_s: float = 10.0  # between two probes
+    patience_s: float = 10.0  # of one probe, from connecting to the second check mark
+    host: str = ""  # where it connects; empty: this machine, at listen.host
+
+    def mistake(self) -> str:
+        """What is wrong with it, or ""."""
+        for name in ("every_s", "patience_s"):
+            if getattr(self, name) <= 0:
+                return f"{name}: write seconds above 0"
+        return ""
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured in one second. Largest values are those of this second."""
 

@@ -15,7 +15,7 @@ from whimbrel.domain.answers import (
     ToSession,
 )
 from whimbrel.domain.errors import BadMessage, Exists, NotFound
-from whimbrel.domain.ids import account_number, parse_address
+from whimbrel.domain.ids import PROBES, account_number, parse_address
 from whimbrel.domain.messages import Describe, Disconnect, Inspect, Register, RemoveAccount
 from whimbrel.domain.rows import AccountRow
 from whimbrel.domain.wants import Accounts
@@ -53,8 +53,8 @@ async def on_list(inside: Inside, request: web.Request, body: None) -> UserPage:
         raise BadMessage("after and prefix have no such characters.")
     rows = await inside.load(Accounts(after, limit, prefix))
     assert isinstance(rows, list)
-    users = [_line(row) for row in rows]
-    return UserPage(users, users[-1].address if len(users) == limit else "")
+    users = [_line(row) for row in rows if row.address not in PROBES]
+    return UserPage(users, rows[-1].address if len(rows) == limit else "")
 
 
 async def on_add(inside: Inside, request: web.Request, body: NewUser) -> NewKey | web.Response:
