@@ -416,9 +416,10 @@ class StanzaShown(ToSession, frozen=True):
 
 
 class Bounced(ToSession, frozen=True):
-    """Nobody took this stanza of ours."""
+    """Nobody took this stanza of ours; or it was for somebody whom we block (code)."""
 
     stanza: bytes
+    code: str = ""
 
 
 class SubscriptionCame(ToSession, frozen=True):

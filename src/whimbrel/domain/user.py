@@ -233,6 +233,7 @@ class User:
         "address",
         "alarm_us",
         "attached",
+        "blocked",
         "contacts",
         "contacts_hour",
         "contacts_used",
@@ -276,6 +277,7 @@ class User:
         self.hidden = False  # shows nobody when it is there
         self.contacts = 0  # rows in the roster
         self.roster: dict[int, Contact] | None = None  # None: not loaded
+        self.blocked: set[int] = set()  # who of the roster is blocked; loaded with it
         self.pushes: tuple[PushTo, ...] | None = None  # logic/push.py; None: not loaded
         self.pushed_us = 0  # when a notification was sent last; monotonic
         self.strays_us = 0  # when resources without a session go; monotonic, 0: not known

@@ -11,6 +11,7 @@ import msgspec
 from whimbrel.domain.answers import Gone
 from whimbrel.domain.effects import Effect, Push, Tell
 from whimbrel.domain.errors import Busy, RateLimited, Replaced
+from whimbrel.domain.ids import account_number
 from whimbrel.domain.im import (
     Done,
     LastGet,
@@ -39,7 +40,7 @@ from whimbrel.domain.rows import (
 )
 from whimbrel.domain.turn import Turn
 from whimbrel.domain.user import Attachment, Contact, User
-from whimbrel.domain.wants import NotLoaded, RosterWant
+from whimbrel.domain.wants import BlockedWant, NotLoaded, RosterWant
 from whimbrel.logic.components import home_of, is_component, jid_at_component, show_component
 from whimbrel.logic.pairs import account_row, count_contact, offline_of, pair_of
 
@@ -56,17 +57,29 @@ _unpack_groups = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 
 
 def need_roster(user: User) -> dict[int, Contact]:
-    """The roster, or NotLoaded."""
+    """The roster, and who of it is blocked; or NotLoaded, only at the first call in a rule."""
     if user.roster is None:
-        if user.contacts:
-            want = RosterWant(user.number)
-            if want not in user.loaded:
-                raise NotLoaded(want)
-            rows: list[RosterRow] = user.loaded.pop(want)  # type: ignore[assignment]
-            user.roster = {row.peer: _contact(row) for row in rows}
-        else:
-            user.roster = {}
+        user.roster = _read_roster(user) if user.contacts else {}
     return user.roster
+
+
+def _read_roster(user: User) -> dict[int, Contact]:
+    want, blocked = RosterWant(user.number), BlockedWant(user.number)
+    if want not in user.loaded:
+        raise NotLoaded(want)
+    rows: list[RosterRow] = user.loaded[want]  # type: ignore[assignment]
+    if any(row.state & FROM for row in rows):  # else see _grant()
+        if blocked not in user.loaded:
+            raise NotLoaded(blocked)
+        addresses: list[str] = user.loaded.pop(blocked)  # type: ignore[assignment]
+        user.blocked = {account_number(each) for each in addresses}
+    del user.loaded[want]
+    return {row.peer: _contact(row) for row in rows}
+
+
+def _sees(user: User, contact: Contact) -> bool:
+    """May this contact see the account's presence now?"""
+    return bool(contact.state & FROM) and home_of(contact.peer, contact.address) not in user.blocked
 
 
 def _contact(row: RosterRow) -> Contact:
@@ -200,7 +213,10 @@ def _grant(user: User, contact: Contact, stanza: bytes, effects: list[Effect]) -
     _keep(user, contact, effects)
     _show(user, contact, effects)
     _tell(user, contact, "subscribed", stanza, effects)
-    _show_all_here(user, contact, effects)
+    if pair_of(user, contact.peer).blocked:
+        user.blocked.add(contact.peer)
+    else:
+        _show_all_here(user, contact, effects)
 
 
 def _give_up(user: User, contact: Contact, stanza: bytes, effects: list[Effect]) -> None:
@@ -375,7 +391,7 @@ def broadcast(user: User, resource: str, stanza: bytes, effects: list[Effect]) -
         return
     told = PeerAvailable(user.number, user.address, resource, stanza or GONE)
     for contact in need_roster(user).values():
-        if contact.state & FROM:
+        if _sees(user, contact):
             _show_to(contact, told, effects)
 
 
@@ -454,7 +470,7 @@ def on_peer_probe(user: User, m: PeerProbe, turn: Turn) -> list[Effect]:
 def on_last_get(user: User, m: LastGet, turn: Turn) -> list[Effect]:
     """XEP-0012: the same people may know it who see presence."""
     contact = need_roster(user).get(m.peer)
-    if contact is None or not contact.state & FROM or user.hidden:
+    if contact is None or not _sees(user, contact) or user.hidden:
         return [Push(m.session, LastGot(m.tag, False, 0, "forbidden"))]
     return [Push(m.session, LastGot(m.tag, user.there, user.last_seen_us))]
 
@@ -492,7 +508,7 @@ def block_presence(user: User, peer: int, on: bool, effects: list[Effect]) -> No
 def hide_presence(user: User, on: bool, effects: list[Effect]) -> None:
     """Hide was turned on (before it counts) or off."""
     for contact in need_roster(user).values():
-        if contact.state & FROM:
+        if _sees(user, contact):
             if on:
                 _show_all_gone(user, contact, effects)
             else:

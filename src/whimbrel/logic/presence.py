@@ -107,6 +107,7 @@ def on_block(user: User, m: Block, turn: Turn) -> list[Effect]:
     if m.on != pair.blocked:
         block_presence(user, m.peer, m.on, effects)
     pair.blocked = m.on
+    (user.blocked.add if m.on else user.blocked.discard)(m.peer)
     pair.address = pair.address or m.to
     if m.on:
         user.watchers.pop(m.peer, None)

@@ -4,6 +4,7 @@ presence). RFC 6121 section 8. Lost without harm; an iq that nobody takes goes b
 
 from whimbrel.domain.answers import TypingShown
 from whimbrel.domain.effects import Effect, Push, Tell
+from whimbrel.domain.errors import BLOCKED
 from whimbrel.domain.im import (
     COMPOSING,
     HEADLINE,
@@ -29,6 +30,8 @@ def on_relay(user: User, m: Relay, turn: Turn) -> list[Effect]:
     att = user.attached.get(m.device)
     if att is None or att.session != m.session:
         return []
+    if pair_of(user, m.peer).blocked:  # XEP-0191 section 3.3
+        return [Push(m.session, Bounced(m.stanza, BLOCKED))]
     if m.kind == PRESENCE:
         return _direct(user, att, m)
     return [

@@ -1,4 +1,10 @@
-"""Blocking (XEP-0191): the same list that the own protocol keeps. Accounts only, not resources."""
+"""Blocking (XEP-0191): the same list that the own protocol keeps.
+
+Accounts, and whole domains other than this server's: a component's, or one that is not reached
+anyway. Not single resources: a row of the list is about an account, and whoever is blocked could
+come with another resource. Who is blocked hears of a message what everybody hears (one mark):
+section 3.3 asks for an error, which would tell them.
+"""
 
 from whimbrel.domain import answers as a
 from whimbrel.domain import im
@@ -68,8 +74,11 @@ def _change(session: XmppSession, iq: Iq, on: bool) -> None:
         if target.is_component and target.jid.local:
             iq.error("not-acceptable", "a component is blocked as a whole, by its domain")
             return
-        if target.jid.resource or not (target.jid.local or target.is_component):
-            iq.error("not-acceptable", "accounts are blocked, not resources or domains")
+        if target.jid.resource:
+            iq.error("not-acceptable", "accounts are blocked, not single clients of them")
+            return
+        if target.here and not target.address:
+            iq.error("not-acceptable", "everybody of this server cannot be blocked at once")
             return
         addresses.append(session.hub.targets.row_address(target.jid))
     for address in addresses:
@@ -114,7 +123,7 @@ FEATURE = Feature(
             "Blocking Command",
             "1.3",
             "partial",
-            "accounts only; their senders are not told",
+            "accounts and other domains, not single resources; who is blocked hears no error",
         ),
     ),
     server=(names.BLOCKING,),

@@ -1,12 +1,18 @@
 """Stanzas that pass through: chat states (XEP-0085), headlines, requests between clients."""
 
+import re
+
 from whimbrel.domain import answers as a
 from whimbrel.domain import im
+from whimbrel.domain.errors import BLOCKED
 from whimbrel.edge.xmpp.feature import Feature, Spec
 from whimbrel.edge.xmpp.session import EPHEMERAL_WAITING_MAX, XmppSession
 from whimbrel.protocol.xmpp import chat, names
+from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.errors import StreamError
 from whimbrel.protocol.xmpp.stream import Stanza, read_frame
+
+_NAME = re.compile(rb"<[a-z]+")
 
 
 def on_shown(session: XmppSession, shown: im.StanzaShown) -> None:
@@ -20,18 +26,27 @@ def on_marks(session: XmppSession, marks: im.MarksShown) -> None:
 
 
 def on_bounced(session: XmppSession, bounced: im.Bounced) -> None:
-    """A request of this client that nobody took (RFC 6121 section 8.5.3.2.3)."""
+    """A request of this client that nobody took (RFC 6121 section 8.5.3.2.3), or something for
+    somebody whom the account blocks.
+    """
     try:
         stanza = read_frame(_standing_alone(bounced.stanza), session.hub.xml)
     except StreamError:
         return
-    if isinstance(stanza, Stanza):
+    if not isinstance(stanza, Stanza):
+        return
+    if bounced.code == BLOCKED:
+        blocked = Element(names.BLOCKING_ERRORS, "blocked")
+        session.refuse(stanza.element, "not-acceptable", "", "cancel", blocked)
+    else:
         session.refuse(stanza.element, "service-unavailable")
 
 
 def _standing_alone(raw: bytes) -> bytes:
-    """An iq as it stands by itself."""
-    return raw.replace(b"<iq", f"<iq xmlns='{names.CLIENT}'".encode(), 1)
+    """A stanza as it stands by itself."""
+    name = _NAME.match(raw)
+    assert name is not None
+    return name.group() + f" xmlns='{names.CLIENT}'".encode() + raw[name.end() :]
 
 
 def on_typing(session: XmppSession, typing: a.TypingShown) -> None:
