@@ -15,6 +15,7 @@ import apsw
 from tests.storage.faulty_disk import NAME, Disk, FaultyDisk
 from whimbrel.cli.main import main
 from whimbrel.node import assemble
+from whimbrel.storage.lock import FolderLock
 from whimbrel.storage.sqlite import SqliteStore
 
 SYNC_S = 0.8
@@ -56,9 +57,9 @@ def _slowly(operation: str, name: str) -> None:
 
 
 class _Node(assemble.Node):
-    async def start(self) -> None:
+    async def start(self, lock: FolderLock | None = None, carried: bytes = b"") -> None:
         """Signals are heard by the loop, which may run code of the program then."""
-        await super().start()
+        await super().start(lock, carried)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, BOTTLENECKS.switch_disk)
         loop.add_signal_handler(signal.SIGUSR2, BOTTLENECKS.switch_hog)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bench import backlog, chatting, connections, media, million, offline
+from bench import backlog, chatting, connections, media, million, offline, restarts
 from bench.figures import Figures
 from bench.ways import NATIVE_PLAIN, NATIVE_TLS, WEB_PLAIN, WEB_TLS, Way
 
@@ -33,6 +33,12 @@ def _idle(way: Way) -> Scenario:
         return connections.idle(way, 500 if quick else 5_000)
 
     return Scenario(f"{way.name}_idle", scene)
+
+
+def _restarts(quick: bool) -> Figures:
+    if quick:
+        return restarts.restarts(20, 2, 200.0, 4.0)
+    return restarts.restarts(200, 10, 1_000.0, 5.0)
 
 
 def _logins(quick: bool) -> Figures:
@@ -71,4 +77,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("backlog", _backlog),
     Scenario("start", _million),
     Scenario("media", media.media),
+    Scenario("restart", _restarts),
 )

@@ -89,10 +89,13 @@ class Person:
         self.client: RawClient | None = None
         self.stop = False
 
+    def make_client(self, context: ssl.SSLContext) -> RawClient:
+        return RawClient(self.address, self.key, 1, context, self.on_batch)
+
     async def live(self, port: int, context: ssl.SSLContext) -> None:
         """Connect, and connect again, until told to stop."""
         while not self.stop:
-            client = RawClient(self.address, self.key, 1, context, self.on_batch)
+            client = self.make_client(context)
             client.last, client.era = self.last, self.era
             self.client = client
             try:
@@ -151,8 +154,11 @@ class Person:
             client.send(wire.Confirm(confirm))
         self.fill(client)
 
+    def unpack(self, body: bytes) -> wire.Content:
+        return _unpack(body)
+
     def show(self, message: wire.Message) -> None:
-        text = _unpack(bytes(message.body)).text
+        text = self.unpack(bytes(message.body)).text
         sender, _, c = text.partition(" ")
         self.ledger.shown[sender].append(int(c))
         self.ledger.shown_ids[sender].add(message.id)

@@ -42,6 +42,7 @@ def whimbrel(
 # Commands of the server's side: module and function, loaded when they are called.
 _SERVER_SIDE = {
     "serve": "whimbrel.cli.serve",
+    "restart": "whimbrel.cli.restart",
     "audit": "whimbrel.cli.audit",
     "trace": "whimbrel.cli.trace",
     "backup": "whimbrel.cli.backup",

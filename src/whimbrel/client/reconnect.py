@@ -141,8 +141,10 @@ class Reconnector:
     def _next_wait_s(self) -> float:
         wait_s = self.backoff.delay_s(self._attempt - 1) if self._attempt else 0.0
         self._attempt += 1
-        wait_s, self._hold_off_s = max(wait_s, self._hold_off_s), 0.0
-        return wait_s
+        held_off_s, self._hold_off_s = self._hold_off_s, 0.0
+        if held_off_s:  # many were told the same: each comes somewhere in the second after it
+            held_off_s += random.random()
+        return max(wait_s, held_off_s)
 
     def _after_loss(self) -> None:
         if self._watchdog is not None:

@@ -8,9 +8,10 @@ hello the oldest goes first, so that a flood of silent ones keeps nobody else ou
 """
 
 import asyncio
+import socket
 import ssl
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappush, heappushpop
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -22,6 +23,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Clock, Router
 from whimbrel.edge.framed import FramedSession
 from whimbrel.edge.session import Numbers, Session
+from whimbrel.edge.sockets import BACKLOG
 from whimbrel.edge.throttle import Throttle
 from whimbrel.edge.transport import Application, Connection
 from whimbrel.edge.websocket import WebSocket
@@ -37,7 +39,7 @@ SWEEP_PARTS = 4  # each session is looked at once a second
 READERS_SHOWN = 8
 ADDRESSES_MAX = 100_000
 ACCOUNTS_MAX = 100_000
-BACKLOG = 1_024
+COME_BACK_S_MAX = 120
 BEHIND_BYTES = 65_536  # unsent: more than what any reader leaves for a moment
 
 
@@ -132,22 +134,22 @@ class Listener:
 
     async def listen(
         self,
-        host: str,
-        port: int,
+        sockets: Sequence[socket.socket],
         context: ssl.SSLContext | None,
         make: Make | None = None,
         alpn_needed: bool = True,
     ) -> int:
-        """Accept on one more port; returns the real one. OSError if it is taken.
+        """Accept on these (edge/sockets.py), which are closed in the end; returns their port.
 
         make: whom a connection is for, instead of a session of the own protocol.
         """
         self.start()
-        server = await self._loop.create_server(
-            lambda: self._accept(context, make, alpn_needed), host, port, backlog=BACKLOG
-        )
-        self._servers.append(server)
-        real: int = server.sockets[0].getsockname()[1]
+        real: int = sockets[0].getsockname()[1]
+        for one in sockets:
+            server = await self._loop.create_server(
+                lambda: self._accept(context, make, alpn_needed), sock=one, backlog=BACKLOG
+            )
+            self._servers.append(server)
         return real
 
     def start(self) -> None:
@@ -354,14 +356,18 @@ class Listener:
         for server in self._servers:
             server.close()
 
-    async def close(self) -> None:
-        """Tell everybody, flush, close."""
+    async def close(self, logins_per_s: int = 0) -> None:
+        """Tell everybody, flush, close.
+
+        logins_per_s: of a restart, after which so many are asked back in each second; those of
+        the first second at once (0: after a second, as for any stop).
+        """
         self.stop_accepting()
         if self._handle is not None:
             self._handle.cancel()
-        goodbye = wire.Error(ShuttingDown.code, "", True, 1)
-        for session in list(self._sessions.values()):
-            session.shut_down(goodbye)
+        for at, session in enumerate(list(self._sessions.values())):
+            wait_s = min(at // logins_per_s, COME_BACK_S_MAX) if logins_per_s else 1
+            session.shut_down(wire.Error(ShuttingDown.code, "", True, wait_s))
         for server in self._servers:
             await server.wait_closed()
 

@@ -12,7 +12,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
+from aiohttp import web
 
 from whimbrel.domain.desk import Desk
 from whimbrel.domain.errors import Unready
@@ -24,8 +26,10 @@ from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
 from whimbrel.edge.http.origin import normal_origin
 from whimbrel.edge.http.shapes import Alerts
 from whimbrel.edge.listener import Listener
+from whimbrel.edge.sockets import ListenSockets, Place
 from whimbrel.edge.transport import Connection
 from whimbrel.edge.xmpp.bosh import Bosh
+from whimbrel.edge.xmpp.carried import CarriedSession, carry, carry_on
 from whimbrel.edge.xmpp.component import ComponentStream
 from whimbrel.edge.xmpp.features import features_for
 from whimbrel.edge.xmpp.hub import Hub
@@ -47,10 +51,13 @@ from whimbrel.node.live import Live, alert_line
 from whimbrel.node.metrics import Metrics
 from whimbrel.node.monitor import Monitor, to_log
 from whimbrel.node.office import open_office
-from whimbrel.node.probe import Place, Probe
+from whimbrel.node.places import cannot_listen, places
+from whimbrel.node.probe import Place as ProbePlace
+from whimbrel.node.probe import Probe
 from whimbrel.node.secret_files import scram_keeper, secret_file, write_private
 from whimbrel.node.sessions import Sessions
 from whimbrel.node.statistics import Statistics
+from whimbrel.node.succession import HandedOver
 from whimbrel.node.upgrade.upgrader import Upgrader
 from whimbrel.node.webhook import Webhook
 from whimbrel.protocol.sasl.verifiers import salt_of
@@ -60,6 +67,7 @@ from whimbrel.runtime.engine import Engine
 from whimbrel.services.media.service import MediaService, open_media
 from whimbrel.services.media.tidy import Tidy
 from whimbrel.services.sms.choose import SmsConfigError, make_sender
+from whimbrel.storage.lock import FolderLock
 from whimbrel.storage.private import exposed
 from whimbrel.storage.sqlite import SqliteStore
 
@@ -88,11 +96,16 @@ class LocalRouter:
 
 
 class Node:
-    """A running server. start() raises Unready or ConfigError; stop() loses nothing."""
+    """A running server. start() raises Unready or ConfigError; stop() loses nothing.
 
-    def __init__(self, config: Config, folder: Path) -> None:
+    sockets: those that listen already (edge/sockets.py); they outlive this node.
+    """
+
+    def __init__(self, config: Config, folder: Path, sockets: ListenSockets | None = None) -> None:
         self.config = config
         self.folder = folder
+        self._own_sockets = sockets is None
+        self.sockets = sockets or ListenSockets()
         self.loop = asyncio.get_running_loop()
         self.clock = SystemClock()
         self.damage = ""
@@ -107,17 +120,41 @@ class Node:
         self.teller: InnerClient | None = None  # the account that writes to administrators
         self.reload_upgrades = True  # what was accepted before a restart
 
-    async def start(self) -> None:
+    def prepare(self) -> None:
+        """What needs no database, and may be done while another process still has it.
+
+        Raises ConfigError or Unready; then nothing has changed, and no socket listens.
+        """
+        try:
+            self.sender = make_sender(self.config.sms)
+        except SmsConfigError as error:
+            raise ConfigError(str(error)) from error
+        self.certificate = self._open_certificate()
+        try:
+            for place in places(self.config):
+                for one in self.sockets.open(place):
+                    one.close()
+        except OSError as error:
+            raise cannot_listen(error) from error
+
+    async def start(self, lock: FolderLock | None = None, carried: bytes = b"") -> None:
+        """lock, carried: what hand_over() gave, of the node before this one."""
         config, limits = self.config, self.config.limits
         make_folder(self.folder)
         was_open = exposed(self.folder)
-        try:
-            self.sender = make_sender(config.sms)
-        except SmsConfigError as error:
-            raise ConfigError(str(error)) from error
         self.store = SqliteStore(
-            self.folder, self.loop.call_soon_threadsafe, limits, on_damage=self._on_damage
+            self.folder,
+            self.loop.call_soon_threadsafe,
+            limits,
+            on_damage=self._on_damage,
+            lock=lock,
         )
+        try:
+            if not hasattr(self, "certificate"):
+                self.prepare()
+        except BaseException:
+            self.store.close()
+            raise
         if was_open:
             log.warning(
                 "the data folder was open to other users of this machine; it is closed now",
@@ -135,7 +172,6 @@ class Node:
         self.host.engine = self.engine
         self.router: Router = LocalRouter(self.engine)
         self.asking = Asking(self.engine, self.host, self.store, self.router)
-        self.certificate = self._open_certificate()
         self.keep = scram_keeper(self.folder)
         self.listener = Listener(
             self.router, self.sessions, limits, self.clock, self._is_ready, self.keep
@@ -161,6 +197,7 @@ class Node:
         )
         await self.upgrader.start(self.reload_upgrades)
         self.http = HttpServer()
+        self._carry_on(carried)
         await self._listen()
         self.housekeeping = Housekeeping(
             self.engine,
@@ -184,7 +221,6 @@ class Node:
 
     async def _listen(self) -> None:
         """Open every configured port. A port in use is a clear error, nothing half open."""
-        listen = self.config.listen
         token = secret_file(self.folder / "admin.token", 32)
         parts = HttpParts(
             ask=self.asking.ask,
@@ -214,40 +250,33 @@ class Node:
             upgrades=self.upgrader,
         )
         app = make_app(parts)
-        native, http = self.listener.listen, self.http.start
-        plain, tls = listen.plain_host, self.certificate
         try:
-            if listen.native >= 0:
-                self.ports["native"] = await native(listen.host, listen.native, tls.native)
-            if listen.native_plain >= 0:
-                self.ports["native_plain"] = await native(plain, listen.native_plain, None)
-            starts, direct = (lambda c: XmppStream(self.hub, c, tls.xmpp)), self._xmpp
-            if listen.xmpp >= 0:
-                self.ports["xmpp"] = await native(
-                    listen.host, listen.xmpp, None, starts, alpn_needed=False
-                )
-            if listen.xmpp_tls >= 0:
-                self.ports["xmpp_tls"] = await native(
-                    listen.host, listen.xmpp_tls, tls.xmpp, direct, alpn_needed=False
-                )
-            if listen.xmpp_plain >= 0:
-                self.ports["xmpp_plain"] = await native(plain, listen.xmpp_plain, None, direct)
-            if listen.xmpp_component >= 0 and self.config.xmpp.components:
-                self.ports["xmpp_component"] = await native(
-                    plain, listen.xmpp_component, None, lambda c: ComponentStream(self.hub, c)
-                )
-            if listen.https >= 0:
-                self.ports["https"] = await http(app, listen.host, listen.https, tls.http)
-            if listen.http >= 0:
-                self.ports["http"] = await http(app, plain, listen.http, None)
+            for place in places(self.config):
+                self.ports[place.name] = await self._accept(place, app)
         except OSError as error:
             await self.stop()
-            raise ConfigError(
-                f"listen: {error.strerror or error}; choose another port or stop the other server"
-            ) from error
+            raise cannot_listen(error) from error
+        for name in self.sockets.drop_others():
+            log.warning("a socket that was handed over is not in the configuration", name=name)
         if "http" in self.ports:
-            admin = {"url": f"http://{plain}:{self.ports['http']}", "token": token}
-            write_private(self.folder / "admin.json", json.dumps(admin))
+            url = f"http://{self.config.listen.plain_host}:{self.ports['http']}"
+            write_private(self.folder / "admin.json", json.dumps({"url": url, "token": token}))
+
+    async def _accept(self, place: Place, app: web.Application) -> int:
+        """Serve what stands behind this name; its real port."""
+        name, tls, sockets = place.name, self.certificate, self.sockets.open(place)
+        if name in ("http", "https"):
+            context = tls.http if name == "https" else None
+            return await self.http.start(app, place.host, place.port, context, sockets)
+        context, make, alpn_needed = {
+            "native": (tls.native, None, True),
+            "native_plain": (None, None, True),
+            "xmpp": (None, lambda c: XmppStream(self.hub, c, tls.xmpp), False),
+            "xmpp_tls": (tls.xmpp, self._xmpp, False),
+            "xmpp_plain": (None, self._xmpp, True),
+            "xmpp_component": (None, lambda c: ComponentStream(self.hub, c), True),
+        }[name]
+        return await self.listener.listen(sockets, context, make, alpn_needed)
 
     def _xmpp(self, connection: Connection) -> XmppStream:
         """A stream whose connection is as safe as it will be."""
@@ -364,10 +393,10 @@ class Node:
         probe.start()
         return probe
 
-    def _probe_place(self) -> Place:
+    def _probe_place(self) -> ProbePlace:
         host = self.config.probe.host or self.config.listen.host
         host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return Place(host, self.ports["native"], self.certificate.fingerprint)
+        return ProbePlace(host, self.ports["native"], self.certificate.fingerprint)
 
     def _probed(self) -> None:
         """A probe has ended: what is final of its messages is forgotten at once."""
@@ -434,11 +463,30 @@ class Node:
 
     async def stop(self) -> None:
         """Drain: no new connections, finish what was taken, commit it, say goodbye."""
-        self.listener.stop_accepting()
+        await self._drain(restarts=False)
+        self.store.close()
+        (self.folder / "admin.json").unlink(missing_ok=True)
+
+    async def hand_over(self) -> HandedOver:
+        """Drain for a node that comes at once, in this process or in another one.
+
+        The sockets go on listening, so whoever connects waits; the folder is not given free;
+        and XMPP clients find their sessions again.
+        """
+        carried = await self._drain(restarts=True)
+        self.store.close(keep_lock=True)
+        return HandedOver(self.store.lock, carried, self._frozen_s)
+
+    async def _drain(self, restarts: bool) -> bytes:
+        """Nothing is taken, everything that was is committed; what XMPP sessions carry on."""
+        if self._own_sockets:
+            self.sockets.close()
+        if not restarts:
+            self.listener.stop_accepting()
         self.live.feed.close()
         await self.upgrader.stop()
         self.bosh.shut_down()
-        await self.http.stop()
+        await self.http.stop()  # of requests under way; the others are served meanwhile
         if self.tidy is not None:
             await self.tidy.close()
         if self.media is not None:
@@ -455,7 +503,13 @@ class Node:
             await self.probe.stop()
         if self.tracing is not None:
             await self.loop.run_in_executor(None, self.tracing.close)
-        await self.listener.close()
+        carried: list[CarriedSession] = []
+        self._frozen_s = self.clock.monotonic_us() / 1e6
+        if restarts:
+            self.hub.frozen = True
+            await self._until(lambda: self.engine.quiet or not self.engine.ready, DRAIN_S)
+            carried = carry(self.hub)
+        await self.listener.close(self.config.restart.logins_per_s if restarts else 0)
         self.hub.shut_down()
         await self._until(lambda: not len(self.listener), GOODBYE_S)
         self.listener.abort()  # who has not read the goodbye by now
@@ -463,8 +517,20 @@ class Node:
         for task in list(self._pins):
             task.cancel()
         await self.sender.close()
-        self.store.close()
-        (self.folder / "admin.json").unlink(missing_ok=True)
+        return msgspec.msgpack.encode(carried)
+
+    def _carry_on(self, carried: bytes) -> None:
+        """XMPP sessions of the node before. Another version may have written them: what cannot
+        be read is left, and those clients bind anew as after any stop.
+        """
+        if not carried:
+            return
+        try:
+            sessions = msgspec.msgpack.decode(carried, type=list[CarriedSession])
+        except msgspec.DecodeError as error:
+            log.warning("XMPP sessions cannot be carried on", error=type(error).__name__)
+            return
+        carry_on(self.hub, sessions, self.sessions.again)
 
     async def _until(self, holds: Callable[[], bool], patience_s: float) -> None:
         """The engine knows no asyncio, so nobody could tell us."""

@@ -69,6 +69,14 @@ class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     admin_anywhere: bool = False  # administration from other machines too, with a token
 
 
+class Restart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How `whimbrel restart` goes about it."""
+
+    logins_per_s: int = 1_000  # clients that are asked to come back in one second
+    prepare_s: float = 60.0  # for the new process, until it has all but the database
+    healthy_s: float = 30.0  # and then, until it serves; after that the old one goes on
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: str = "pretty"  # or json
     level: str = "info"
@@ -107,6 +115,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upgrade: UpgradeSettings = UpgradeSettings()
     probe: ProbeSettings = ProbeSettings()
     traces: Traces = Traces()
+    restart: Restart = Restart()
 
 
 def load_config(path: Path | None) -> Config:
@@ -210,6 +219,9 @@ def _check(config: Config) -> None:
     mistake = config.media.mistake()
     if mistake:
         raise ConfigError(f"media.{mistake}")
+    for name, number in _numbers(config.restart):
+        if not 0 < number < NUMBER_MAX:
+            raise ConfigError(f"restart.{name}: write a number above 0")
     limits = config.limits
     for name, number in _numbers(limits):
         if not (number > 0 or (number == 0 and name in MAY_BE_ZERO)) or number >= NUMBER_MAX:

@@ -15,7 +15,7 @@ from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.xmpp.settings import XmppSettings
-from whimbrel.node.config import Config, Listen, Log, Sms, Tls, Traces, Web
+from whimbrel.node.config import Config, Listen, Log, Restart, Sms, Tls, Traces, Web
 from whimbrel.node.samples import AlertSettings, ProbeSettings
 from whimbrel.node.upgrade.settings import UpgradeSettings
 
@@ -69,6 +69,7 @@ SECTIONS: list[tuple[str, type[msgspec.Struct]]] = [
     ("upgrade", UpgradeSettings),
     ("probe", ProbeSettings),
     ("traces", Traces),
+    ("restart", Restart),
 ]
 
 

@@ -14,19 +14,29 @@ from whimbrel.domain.user import Attachment
 
 
 class Sessions:
-    __slots__ = ("_asleep", "_next", "sinks")
+    __slots__ = ("_asleep", "_first", "_next", "_node", "sinks")
 
     def __init__(self, now_us: int, node: int = 0) -> None:
         """now_us: the wall clock, so that numbers rise over restarts and moves too."""
         self.sinks: dict[int, SessionSink] = {}
         self._asleep: dict[int, dict[int, Attachment]] = {}
-        self._next = count(now_us * NODES_MAX + node, NODES_MAX)
+        self._node = node
+        self._first = now_us * NODES_MAX + node
+        self._next = count(self._first, NODES_MAX)
 
     def open(self, sink: SessionSink) -> int:
         """A number for a new session; never reused, also not after a restart."""
         number = next(self._next)
         self.sinks[number] = sink
         return number
+
+    def again(self, number: int, sink: SessionSink) -> bool:
+        """A session of the process before keeps its number. False: it is not one of this node."""
+        known = number in self.sinks or number >= self._first
+        if number % NODES_MAX != self._node or known:
+            return False
+        self.sinks[number] = sink
+        return True
 
     def close(self, number: int) -> None:
         self.sinks.pop(number, None)

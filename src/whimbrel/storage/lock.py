@@ -33,8 +33,34 @@ class FolderLock:
         except BaseException:
             self.release()
             raise
+        self._sign()
+
+    @classmethod
+    def taken_over(cls, folder: Path, fd: int) -> "FolderLock":
+        """From the process before, which holds it too until it ends (flock(2): a lock belongs to
+        the open file). So nobody else gets in between the two. Raises Unready.
+        """
+        lock = cls.__new__(cls)
+        lock._fd = fd
+        try:
+            same = os.path.samestat(os.fstat(fd), os.stat(folder / "lock"))
+        except OSError:
+            same = False
+        if not same:
+            lock.release()
+            raise Unready(f"the lock that was handed over is not that of the data folder {folder}")
+        lock._sign()
+        return lock
+
+    @property
+    def fd(self) -> int:
+        """Of the open file, for the process that takes it over."""
+        return self._fd
+
+    def _sign(self) -> None:
         try:
             os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)
             os.write(self._fd, f"{os.getpid()}\n".encode())
         except OSError as error:  # a full disk: the lock counts, the number is a courtesy
             _ = error

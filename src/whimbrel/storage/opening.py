@@ -13,7 +13,7 @@ import msgspec
 
 from whimbrel.domain.errors import Unready
 from whimbrel.storage.reasons import reason
-from whimbrel.storage.schema import migrate, refuse_newer, schema_of
+from whimbrel.storage.schema import STEPS, migrate, refuse_newer, schema_of
 from whimbrel.storage.scrub import checkpoint
 
 FILE = "whimbrel.db"
@@ -49,6 +49,25 @@ def open_database(path: Path, *, vfs: str = "", probe: bool = False) -> Opened:
     except BaseException:
         _close(opened)
         raise
+
+
+def schema_step(path: Path) -> tuple[int, int]:
+    """(schema of this database, schema that opening it would make of it); looks only.
+
+    May run beside the process that uses it. Raises Unready if it is newer, or not ours.
+    """
+    if not path.exists():
+        return len(STEPS), len(STEPS)
+    try:
+        db = _connect(path, apsw.SQLITE_OPEN_READONLY, "")
+        try:
+            version = schema_of(db, str(path))
+        finally:
+            db.close(True)
+    except apsw.Error as error:
+        raise Unready(f"the database {path} cannot be used: {reason(error)}") from error
+    refuse_newer(version, str(path))
+    return version, len(STEPS)
 
 
 def _close(connections: list[apsw.Connection]) -> None:

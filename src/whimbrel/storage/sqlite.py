@@ -88,7 +88,9 @@ class SqliteStore:
         wal_pages_max: int = 4_000,
         monotonic: Callable[[], float] = time.monotonic,
         vfs: str = "",
+        lock: FolderLock | None = None,
     ) -> None:
+        """lock: of this folder, if it is held already."""
         self.folder = folder
         self.statistics = Statistics()
         self.commit_times = Histogram()
@@ -111,11 +113,11 @@ class SqliteStore:
         self._wipe_due = True  # bodies were removed since the last truncation
         self._truncated_at = monotonic()
         self._closed = False
-        self._lock = FolderLock(folder)
+        self.lock = lock or FolderLock(folder)
         try:
             opened = open_database(folder / FILE, vfs=vfs)
         except BaseException:
-            self._lock.release()
+            self.lock.release()
             raise
         self._check: DamageCheck | None = None
         self._take(opened)
@@ -386,8 +388,11 @@ class SqliteStore:
             done(opened is not None and not self._closed, _CLOSED if self._closed else text)
         self._go_on()
 
-    def close(self) -> None:
-        """Finish what was handed in, checkpoint, mark the end as clean, give the folder free."""
+    def close(self, keep_lock: bool = False) -> None:
+        """Finish what was handed in, checkpoint, mark the end as clean, give the folder free.
+
+        keep_lock: the folder is not given free, and `lock` is the caller's.
+        """
         if self._closed:
             return
         self._closed = True
@@ -404,7 +409,8 @@ class SqliteStore:
             self._reader.close(True)
             self._reader = None
         self._close_database()
-        self._lock.release()
+        if not keep_lock:
+            self.lock.release()
 
     def _commit_here(self, batch: Batch) -> tuple[Outcome, str]:
         """The writer's thread has ended: bind and commit on this one."""

@@ -41,6 +41,7 @@ export class Engine extends EventTarget {
     this.window = 1;
     this.sent = 0; // how many of the outbox are on the wire
     this.attempt = 0;
+    this.holdOff = 0; // ms that the server has asked for
     this.heard = 0;
     this.stalled = false;
     this.ended = false;
@@ -139,7 +140,11 @@ export class Engine extends EventTarget {
     this.sent = 0;
     this.presence.clear();
     if (this.ended) return;
-    const wait = Math.min(30_000, 500 * 2 ** this.attempt++) * (0.5 + Math.random() / 2);
+    const wait = Math.max(
+      this.holdOff,
+      Math.min(30_000, 500 * 2 ** this.attempt++) * (0.5 + Math.random() / 2),
+    );
+    this.holdOff = 0;
     this.setState("offline");
     this.soon(wait);
   }
@@ -717,7 +722,7 @@ class Batch {
   error(code, about, fatal, wait) {
     const e = this.engine;
     if (fatal && (code === "not-authorized" || code === "unsupported-version")) return e.stop(code);
-    if (fatal && wait) e.attempt = Math.max(e.attempt, 3);
+    if (fatal && wait) e.holdOff = 1000 * (wait + Math.random()); // many were told the same
     if (!fatal) this.later.push(() => e.tell("refused", { code, about }));
   }
 

@@ -4,8 +4,9 @@ Neighbours: dispatch.py makes the application, server.py opens sockets. Law: one
 may be served on several ports; the rate of a caller is counted over all of them.
 """
 
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
@@ -97,14 +98,22 @@ class HttpServer:
         self.servers: list[server.HttpServer] = []
 
     async def start(
-        self, app: web.Application, host: str, port: int, context: ssl.SSLContext | None
+        self,
+        app: web.Application,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None,
+        sockets: Sequence[socket.socket] = (),
     ) -> int:
-        """Open one port more; the real one comes back. Raises OSError if it is taken."""
+        """Open one port more, or accept on the sockets that listen there already.
+
+        The real port comes back. Raises OSError if it is taken.
+        """
         one = server.HttpServer(app, app[LIMITS])
         if context is None:
-            await one.start(plain=(host, port))
+            await one.start(plain=(host, port), sockets=sockets)
         else:
-            await one.start(https=(host, port, context))
+            await one.start(https=(host, port, context), sockets=sockets)
         self.servers.append(one)
         return one.plain_port or one.https_port
 

@@ -9,8 +9,10 @@ stays for days.
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 import structlog
@@ -22,6 +24,7 @@ from whimbrel.edge.http.dispatch import HEADERS, make_app
 from whimbrel.edge.http.inside import HttpLimits
 from whimbrel.edge.http.pipe import Pipe
 from whimbrel.edge.http.problems import STATUS, Problem, Problems
+from whimbrel.edge.sockets import BACKLOG, bind
 from whimbrel.edge.transport import Application, Connection
 
 __all__ = ["HttpServer", "make_app"]
@@ -63,27 +66,35 @@ class HttpServer:
         self,
         plain: tuple[str, int] | None = None,
         https: tuple[str, int, ssl.SSLContext] | None = None,
+        *,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
-        """Open what is given; port 0 takes any free one. Raises OSError if one is taken."""
+        """Open what is given; port 0 takes any free one. Raises OSError if one is taken.
+
+        sockets: those that listen at this one place already (edge/sockets.py); closed in the end.
+        """
         await self._runner.setup()
         try:
             if plain is not None:
-                self.plain_port = await self._listen(*plain, None)
+                self.plain_port = await self._listen(sockets or bind(*plain), None)
             if https is not None:
-                self.https_port = await self._listen(*https)
+                self.https_port = await self._listen(sockets or bind(*https[:2]), https[2])
         except OSError:
             await self.stop()
             raise
 
-    async def _listen(self, host: str, port: int, context: ssl.SSLContext | None) -> int:
+    async def _listen(
+        self, sockets: Sequence[socket.socket], context: ssl.SSLContext | None
+    ) -> int:
         loop = asyncio.get_running_loop()
 
         def accept() -> Connection:
             return HttpConnection(_Guard(self), context, self.counts, OUT_BYTES_MAX, False)
 
-        server = await loop.create_server(accept, host, port)
-        self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
+        port = int(sockets[0].getsockname()[1])
+        for one in sockets:
+            self._servers.append(await loop.create_server(accept, sock=one, backlog=BACKLOG))
+        return port
 
     async def stop(self) -> None:
         """No new connections; requests under way may end; idle connections close."""

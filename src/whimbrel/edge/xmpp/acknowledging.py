@@ -54,7 +54,7 @@ class Acknowledging(ActorLine):
     )
     jid: str
 
-    def __init__(self, hub: Hub, stream: XmppStream, address: str, account: int) -> None:
+    def __init__(self, hub: Hub, stream: XmppStream | None, address: str, account: int) -> None:
         super().__init__(hub, stream, account)
         self.address = address
         self.dirty = False  # something was written since the last flush
@@ -304,6 +304,8 @@ class Acknowledging(ActorLine):
         if count > len(self._queue):
             raise StreamError("undefined-condition", "more was acknowledged than was sent")
         self.stream = stream
+        if self.carried:
+            self._attach()
         self._requested = False
         self._ack_wanted = -1
         self.on_ack(h)

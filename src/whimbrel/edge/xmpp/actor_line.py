@@ -37,6 +37,7 @@ class ActorLine:
         "_resend_s",
         "_tag",
         "account",
+        "carried",
         "device",
         "hub",
         "number",
@@ -47,9 +48,9 @@ class ActorLine:
     number: int
     presence: Presence
 
-    def __init__(self, hub: Hub, stream: XmppStream, account: int) -> None:
+    def __init__(self, hub: Hub, stream: XmppStream | None, account: int) -> None:
         self.hub = hub
-        self.stream: XmppStream | None = stream
+        self.stream = stream
         self.account = account
         self.device = 0
         self.over = False
@@ -64,6 +65,7 @@ class ActorLine:
         self._attach_s = self._resend_s = 0.0
         self._resend_delay_s = 0.0
         self._attach_delay_s = ATTACH_FIRST_S
+        self.carried = False  # from another process, and the actor has not heard of it (carried.py)
 
     def tell(self, message: m.ToActor) -> None:
         """In order, also when the actor's mailbox is full."""
@@ -142,6 +144,7 @@ class ActorLine:
         if not self.hub.edge.ready():
             self._attach_soon()
             return
+        self.carried = False
         self._backlog.clear()
         self._say_where()
         self.presence.again()
@@ -161,4 +164,7 @@ class ActorLine:
         if now_s >= self._attach_s:
             self._attach_delay_s = ATTACH_FIRST_S
             self._attach_s = now_s + limits.reattach_s
-            self._say_where()
+            if self.carried:
+                self._attach()
+            else:
+                self._say_where()

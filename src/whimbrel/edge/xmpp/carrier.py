@@ -98,7 +98,7 @@ class Carrier:
         self.secure = self.link.tls_version != ""
 
     def received(self, data: bytes) -> None:
-        if self.over or self._fault is not None:
+        if self.over or self._fault is not None or self.hub.frozen:
             return
         self.heard_s = self.hub.edge.now_s
         self.allowance_bytes -= len(data)
@@ -164,7 +164,7 @@ class Carrier:
         """Handle what was read until something has to be waited for; then stop reading."""
         events = self._events
         try:
-            while events and not self.over:
+            while events and not self.over and not self.hub.frozen:
                 if (self.session is None or self.session.is_full) and self._waits:
                     break
                 self._handle(events.popleft())

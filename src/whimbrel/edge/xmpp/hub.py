@@ -79,6 +79,7 @@ class Hub:
         self.components: dict[str, XmppSession] = {}  # that are connected, by domain
         self.targets.components = set(settings.components)
         self.started_s = edge.now_s
+        self.frozen = False  # nothing that clients say is taken: another process will
         self._new_accounts = Throttle(ACCOUNTS_PER_HOUR / 3_600, ACCOUNTS_PER_HOUR, 10_000)
         self._asking: dict[Acknowledging, None] = {}
         self.tables = Tables.of(())

@@ -59,7 +59,9 @@ class XmppSession(Acknowledging):
         "wants_roster",
     )
 
-    def __init__(self, hub: Hub, stream: XmppStream, address: str, account: int, via: int) -> None:
+    def __init__(
+        self, hub: Hub, stream: XmppStream | None, address: str, account: int, via: int
+    ) -> None:
         super().__init__(hub, stream, address, account)
         self.via = via
         self.bare = f"{address}@{hub.domain}"
