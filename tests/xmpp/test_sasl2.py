@@ -18,12 +18,17 @@ def b64(data: str | bytes) -> str:
     return base64.b64encode(data.encode() if isinstance(data, str) else data).decode()
 
 
+WANTED = f"<request-token xmlns='{FAST}' mechanism='HT-SHA-256-NONE'/>"
+OTHER = AGENT.replace("d4565fa7", "00000000")
+IN, OUT = f"{{{SASL2}}}success", f"{{{SASL2}}}failure"
+
+
 async def authenticate(
-    stranger: Talker, mechanism: str, first: str | bytes, inline: str = ""
+    stranger: Talker, mechanism: str, first: str | bytes, inline: str = "", agent: str = AGENT
 ) -> Element:
     await stranger.say(
         f"<authenticate xmlns='{SASL2}' mechanism='{mechanism}'>"
-        f"<initial-response>{b64(first)}</initial-response>{AGENT}{inline}</authenticate>"
+        f"<initial-response>{b64(first)}</initial-response>{agent}{inline}</authenticate>"
     )
     return await stranger.next()
 
@@ -90,11 +95,20 @@ async def test_what_is_wrong_is_told_and_may_be_tried_again(home: House) -> None
     assert success.tag == f"{{{SASL2}}}success"
 
 
-async def token_of(home: House, key: str) -> str:
+async def token_of(home: House, key: str, agent: str = AGENT) -> str:
     stranger = await home.stranger()
-    inline = f"<request-token xmlns='{FAST}' mechanism='HT-SHA-256-NONE'/><bind xmlns='{BIND2}'/>"
-    success = await authenticate(stranger, "PLAIN", f"\0alice\0{key}", inline)
+    success = await authenticate(
+        stranger, "PLAIN", f"\0alice\0{key}", f"{WANTED}<bind xmlns='{BIND2}'/>", agent
+    )
     return part(success, FAST, "token").get("token", "")
+
+
+async def by_token(
+    home: House, token: str, inline: str = f"<fast xmlns='{FAST}'/>", agent: str = AGENT
+) -> Element:
+    """A new connection that shows this token."""
+    stranger = await home.stranger()
+    return await authenticate(stranger, "HT-SHA-256-NONE", proof(token), inline, agent)
 
 
 def proof(token: str, bound: bytes = b"") -> bytes:
@@ -125,6 +139,36 @@ async def test_a_token_dies_with_the_key_and_is_of_one_client_only(home: House) 
     await home.account("alice")
     failure = await authenticate(stranger, "HT-SHA-256-NONE", proof(token))
     assert failure.tag == f"{{{SASL2}}}failure"
+
+
+async def test_a_new_token_ends_the_old_one_when_it_is_used(home: House) -> None:
+    """Until then both open: the answer that told of the new one may have been lost."""
+    old = await token_of(home, await home.account("alice"))
+    for _ in range(2):
+        success = await by_token(home, old, WANTED)
+        new = part(success, FAST, "token").get("token", "")
+        assert new != old
+    assert (await by_token(home, new)).tag == IN
+    assert (await by_token(home, old)).tag == OUT
+    assert (await by_token(home, new)).tag == IN
+
+
+async def test_a_count_that_does_not_rise_is_a_replay(home: House) -> None:
+    token = await token_of(home, await home.account("alice"))
+    for count, answer in ((3, IN), (3, OUT), (2, OUT), (4, IN)):
+        said = f"<fast xmlns='{FAST}' count='{count}'/>"
+        assert (await by_token(home, token, said)).tag == answer
+    assert (await by_token(home, token, f"<fast xmlns='{FAST}' count='x'/>")).tag == OUT
+
+
+async def test_tokens_are_revoked_one_by_one(home: House) -> None:
+    key = await home.account("alice")
+    mine, others = await token_of(home, key), await token_of(home, key, OTHER)
+    gone = f"<fast xmlns='{FAST}' invalidate='true'/>"
+    assert (await by_token(home, mine, gone)).tag == IN
+    assert (await by_token(home, mine)).tag == OUT
+    assert (await by_token(home, others, agent=OTHER)).tag == IN
+    assert (await by_token(home, await token_of(home, key))).tag == IN
 
 
 async def test_a_client_that_handles_nothing_is_not_asked_without_end(home: House) -> None:

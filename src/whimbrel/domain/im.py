@@ -22,14 +22,42 @@ NO_STATE, PAUSED, COMPOSING = -1, 0, 1
 # ---- from a session --------------------------------------------------------------------
 
 
+TOKEN_LIVES_US = 21 * 86_400_000_000  # a token of FAST, from its serial: the time of its issue
 PUSH_ID = "whimbrel-push-"  # how ids of notifications begin
 
 
 class Credentials(ToActor, frozen=True):
-    """Somebody wants to log in as this account; answered with Keys."""
+    """Somebody wants to log in as this account; answered with Keys. tokens: by one of FAST."""
 
     request: ClassVar[bool] = True
     session: int
+    tokens: bool = False
+
+
+class TokenNew(ToActor, frozen=True):
+    """A client that has logged in wants a token (XEP-0484); answered with TokenDone.
+
+    agent: which client it is. Its older tokens are worth nothing any more.
+    """
+
+    request: ClassVar[bool] = True
+    session: int
+    agent: str
+
+
+class TokenUse(ToActor, frozen=True):
+    """A client has shown its token. count: how often it says to have used it, 0: it does not say.
+
+    forget: the token is not wanted any more. renew: another one is. Answered with TokenDone.
+    """
+
+    request: ClassVar[bool] = True
+    session: int
+    agent: str
+    serial: int
+    count: int
+    forget: bool
+    renew: bool
 
 
 class Bind(ToActor, frozen=True):
@@ -354,10 +382,21 @@ class PeerAvailable(ToActor, frozen=True):
 
 
 class Keys(ToSession, frozen=True):
-    """(device, hash of its key, verifiers) of each; none if there is no such account."""
+    """(device, hash of its key, verifiers) of each; none if there is no such account.
+
+    tokens: (client, serial) of those that were asked for and may be good.
+    """
 
     account: str
     keys: tuple[tuple[int, bytes, bytes], ...]
+    tokens: tuple[tuple[str, int], ...] = ()
+
+
+class TokenDone(ToSession, frozen=True):
+    """code: why the token is worth nothing (unknown, expired, replayed). serial: of a new one."""
+
+    code: str
+    serial: int = 0
 
 
 class Bound(ToSession, frozen=True):

@@ -41,6 +41,7 @@ from whimbrel.logic.pairs import (
 from whimbrel.logic.presence import tell_watchers
 from whimbrel.logic.removal import on_remove
 from whimbrel.logic.stream import pump
+from whimbrel.logic.tokens import serials
 
 STRAY_ATTACHES = 3  # regular attaches that a session may miss before its resource goes
 
@@ -52,7 +53,8 @@ def on_credentials(user: User, m: Credentials, turn: Turn) -> list[Effect]:
         for each in user.devices.values()
         if each.kind != RESOURCE and each.key_hash
     )
-    return [Push(m.session, Keys(user.address, keys))]
+    tokens = serials(user) if m.tokens else ()
+    return [Push(m.session, Keys(user.address, keys, tokens))]
 
 
 def on_bind(user: User, m: Bind, turn: Turn) -> list[Effect]:

@@ -46,6 +46,8 @@ from whimbrel.domain.im import (
     RosterSet,
     SetKey,
     Subscription,
+    TokenNew,
+    TokenUse,
     Unbind,
 )
 from whimbrel.domain.messages import (
@@ -155,6 +157,7 @@ from whimbrel.logic.resources import (
 from whimbrel.logic.stream import on_confirm, on_inbox_read, on_rewind, rewind_stale
 from whimbrel.logic.submit import on_ack, on_busy, on_submit, retry
 from whimbrel.logic.submit import refuse_poison as refuse_poison_submit
+from whimbrel.logic.tokens import on_token_new, on_token_use
 from whimbrel.logic.trimming import on_expire
 
 SENDS_SHOWN = 50  # open messages in the description of an actor
@@ -377,6 +380,8 @@ HANDLERS = {
     Disconnect: on_disconnect,
     Prove: on_prove,
     Credentials: on_credentials,
+    TokenNew: on_token_new,
+    TokenUse: on_token_use,
     Bind: on_bind,
     Unbind: on_unbind,
     Available: on_available,

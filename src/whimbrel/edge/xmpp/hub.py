@@ -6,7 +6,7 @@ Neighbours: stream.py (one connection), session.py (one bound client), features/
 
 import hmac
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from whimbrel.domain.media import Media
@@ -22,8 +22,6 @@ from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.stream import XmlLimits
 
 ACCOUNTS_PER_HOUR = 10  # that one network may take, where strangers may
-DAY_US = 86_400_000_000
-TOKEN_DAYS = 21
 ASK_EVERY_S = 0.1  # a check mark that comes so much later looks as if it came at once
 
 
@@ -128,22 +126,10 @@ class Hub:
 
     # ---- FAST (XEP-0484) -----------------------------------------------------------------
 
-    def today(self) -> int:
-        return self.edge.wall_us() // DAY_US
-
-    def token_ends_us(self, day: int) -> int:
-        return (day + TOKEN_DAYS) * DAY_US
-
-    def fast_token(self, address: str, key_hash: bytes, agent: str, day: int) -> str:
-        """The token of this client on that day."""
-        text = f"fast\0{address}\0{key_hash.hex()}\0{agent}\0{day}"
+    def fast_token(self, address: str, key_hash: bytes, agent: str, serial: int) -> str:
+        """The token of this client with this serial: what is kept of it is in logic/tokens.py."""
+        text = f"fast\0{address}\0{key_hash.hex()}\0{agent}\0{serial}"
         return hmac.digest(self._token_key, text.encode(), "sha256").hex()
-
-    def fast_tokens(self, address: str, key_hash: bytes, agent: str) -> Iterator[str]:
-        """All that are still good, the newest first."""
-        today = self.today()
-        for day in range(today, today - TOKEN_DAYS, -1):
-            yield self.fast_token(address, key_hash, agent, day)
 
     def may_register(self, network: str) -> bool:
         return self._new_accounts.allow(network, self.edge.now_s)

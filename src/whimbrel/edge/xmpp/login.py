@@ -11,7 +11,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from whimbrel.domain import im
 from whimbrel.domain.errors import BadAddress
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 SCRAMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1")
 HTS = ("HT-SHA-256-ENDP", "HT-SHA-256-NONE")  # draft-schmaus-kitten-sasl-ht, for FAST
 BINDINGS = ("tls-exporter", "tls-unique", "tls-server-end-point")
+
+
+class TokenUsed(NamedTuple):
+    """What a client says beside its token; see im.TokenUse."""
+
+    times: int = 0
+    forget: bool = False
+    renew: bool = False
 
 
 class Login:
@@ -59,8 +67,12 @@ class Login:
         self._account = 0
         self._kept: list[tuple[int, bytes, Kept]] = []
         self._proof_of_token = b""
-        self.agent = ""  # the client's own id (XEP-0388 section 2.3.1)
-        self._step = 0  # 0: idle, 1: first message wanted, 2: keys wanted, 3: proof wanted
+        self._found: tuple[int, bytes, bytes] | None = None  # whose token it is, and our proof
+        self.agent = ""  # the client's own id (XEP-0388 section 2.3.1), hashed
+        self.use = TokenUsed()
+        self.renewed = 0  # serial of a new token
+        # 0: idle, 1: first message wanted, 2: keys wanted, 3: proof wanted, 4: token looked at
+        self._step = 0
 
     @property
     def mechanisms(self) -> list[str]:
@@ -74,12 +86,16 @@ class Login:
         return [name for name in HTS if name.endswith("NONE") or self._bindings]
 
     @property
+    def by_token(self) -> bool:
+        return self._mechanism in HTS
+
+    @property
     def under_way(self) -> bool:
         return self._step > 0
 
     @property
     def waits(self) -> bool:
-        return self._step == 2
+        return self._step in (2, 4)
 
     def start(self, mechanism: str, first: bytes | None) -> None:
         if self._step:
@@ -133,7 +149,8 @@ class Login:
         if not edge.may_log_in(self._network, self._account):
             edge.counts["refused:rate-limited"] += 1
             raise SaslFailure("temporary-auth-failure", "too many logins of late")
-        if not edge.ready() or not edge.router.tell(self._account, im.Credentials(self._number)):
+        asked = im.Credentials(self._number, self._mechanism in HTS)
+        if not edge.ready() or not edge.router.tell(self._account, asked):
             raise SaslFailure("temporary-auth-failure")
         self._step = 2
 
@@ -183,13 +200,35 @@ class Login:
         if self._mechanism.endswith("ENDP"):
             bound = self._bindings["tls-server-end-point"]
         for device, key_hash, _ in keys.keys:
-            for token in self._hub.fast_tokens(self._address, key_hash, self.agent):
-                wanted = hmac.digest(token.encode(), b"Initiator" + bound, "sha256")
+            for agent, serial in keys.tokens:
+                if agent != self.agent:
+                    continue
+                token = self._hub.fast_token(self._address, key_hash, agent, serial).encode()
+                wanted = hmac.digest(token, b"Initiator" + bound, "sha256")
                 if hmac.compare_digest(wanted, self._proof_of_token):
-                    answer = hmac.digest(token.encode(), b"Responder" + bound, "sha256")
-                    self._done(device, key_hash, answer)
+                    answer = hmac.digest(token, b"Responder" + bound, "sha256")
+                    self._found = (device, key_hash, answer)
+                    self._use(serial)
                     return
         raise SaslFailure("not-authorized")
+
+    def _use(self, serial: int) -> None:
+        """It counts when that is committed."""
+        use = self.use
+        told = im.TokenUse(self._number, self.agent, serial, use.times, use.forget, use.renew)
+        if not self._hub.edge.router.tell(self._account, told):
+            raise SaslFailure("temporary-auth-failure")
+        self._step = 4
+
+    def on_token(self, done: im.TokenDone) -> None:
+        if self._step != 4 or self._found is None:
+            return
+        if done.code:
+            expired = done.code == "expired"
+            self._failed(SaslFailure("credentials-expired" if expired else "not-authorized"))
+            return
+        self.renewed = done.serial
+        self._done(*self._found)
 
     def _keep(self, device: int, key_hash: bytes, password: str) -> None:
         """A key of before this server spoke SASL: next time it may come by SCRAM."""
@@ -222,7 +261,7 @@ class Login:
         self._succeed(self._address, self._account, device, key_hash, final)
 
     def _failed(self, failure: SaslFailure) -> None:
-        if self._step in (2, 3) and failure.condition == "not-authorized":
+        if self._step in (2, 3, 4) and failure.condition == "not-authorized":
             self._hub.edge.login_failed(self._network, self._account)
         self._step = 0
         self._scram = self._claim = None

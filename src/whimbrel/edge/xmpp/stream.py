@@ -154,6 +154,10 @@ class XmppStream(Entrance):
             return
         if isinstance(answer, im.Keys) and self.login is not None:
             self.login.on_keys(answer)
+        elif isinstance(answer, im.TokenDone) and self.login is not None:
+            self.login.on_token(answer)
+        elif isinstance(answer, im.TokenDone) and self._sasl2 is not None:
+            self._sasl2.on_token(answer)
         elif isinstance(answer, im.Done) and self.registering is not None:
             then, self.registering = self.registering, None
             then(answer)

@@ -235,7 +235,13 @@ FEATURE = Feature(
         Spec("XEP-0313", "Message Archive Management", "1.1.3", note="if limits.archive_s is set"),
         Spec("XEP-0059", "Result Set Management", "1.0", note="by id, not by index"),
         Spec("XEP-0359", "Unique and Stable Stanza IDs", "0.7.0"),
-        Spec("XEP-0441", "Message Archive Management Preferences", "0.2.0", "partial", "read only"),
+        Spec(
+            "XEP-0441",
+            "Message Archive Management Preferences",
+            "0.2.0",
+            "partial",
+            "the operator decides for all what is kept: another wish is refused as not-allowed",
+        ),
     ),
     account=(names.MAM, f"{names.MAM}#extended", names.SIDS, names.RSM),
     iqs={

@@ -1,16 +1,19 @@
 """Logging in with one round trip less: SASL2 (XEP-0388), Bind 2 (XEP-0386) and FAST (XEP-0484).
 
-A FAST token is not stored: it is a keyed hash of the account, the key that was shown, the client's
-own id and the day, so it dies with that key and after TOKEN_DAYS.
+A FAST token is a keyed hash of the account, the key that was shown, the client's own id and a
+serial: it dies with that key. Which serials are good, until when, and how often each was used is
+kept by the account (logic/tokens.py), so that each ends, is replaced, and is revoked by itself.
 """
 
 from __future__ import annotations
 
 import secrets
+from hashlib import sha256
 
+from whimbrel.domain import im
 from whimbrel.edge.xmpp.feature import Feature, Spec
 from whimbrel.edge.xmpp.features.management import enabled
-from whimbrel.edge.xmpp.login import HTS
+from whimbrel.edge.xmpp.login import HTS, Login, TokenUsed
 from whimbrel.edge.xmpp.messages import stamp_of
 from whimbrel.edge.xmpp.session import XmppSession
 from whimbrel.edge.xmpp.stream import XmppStream
@@ -24,13 +27,14 @@ from whimbrel.protocol.xmpp.jid import JidMalformed, resourcepart
 class Sasl2:
     """One exchange: what the client asked to have done as soon as it is in."""
 
-    def __init__(self, stream: XmppStream, element: Element) -> None:
+    def __init__(self, stream: XmppStream, login: Login, element: Element) -> None:
         self._stream = stream
         self._bind = element.find(names.BIND2, "bind")
         self._resume = element.find(names.SM, "resume")
         self._wanted = element.find(names.FAST, "request-token")
         agent = element.find(names.SASL2, "user-agent")
-        self.agent = agent.get("id") if agent is not None else ""
+        self.agent = _short(agent.get("id")) if agent is not None else ""
+        self._login = login
         self._told: list[Element] = []
 
     def challenge(self, data: bytes) -> None:
@@ -45,11 +49,14 @@ class Sasl2:
 
     def succeed(self, final: bytes) -> None:
         """In: now what was asked for, in the order of XEP-0388 section 2.6.2."""
-        stream = self._stream
         if final:
             self._told.append(Element(names.SASL2, "additional-data", {}, encoded(final)))
-        if self._wanted is not None and self._wanted.get("mechanism") in HTS and self.agent:
-            self._told.append(self._token())
+        self._tell_token(self._login.renewed)
+        if self._login.by_token or not self.wants_token or not self._ask_for_token():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        stream = self._stream
         if self._resume is not None and self._resumed(self._resume):
             return
         if self._bind is not None:
@@ -57,12 +64,30 @@ class Sasl2:
         else:
             self._success(f"{stream.address}@{stream.hub.domain}", True)
 
-    def _token(self) -> Element:
+    @property
+    def wants_token(self) -> bool:
+        return (
+            self._wanted is not None and self._wanted.get("mechanism") in HTS and bool(self.agent)
+        )
+
+    def _ask_for_token(self) -> bool:
         stream = self._stream
-        day = stream.hub.today()
-        token = stream.hub.fast_token(stream.address, stream.key_hash, self.agent, day)
-        expires = stamp_of(stream.hub.token_ends_us(day))
-        return Element(names.FAST, "token", {"token": token, "expiry": expires})
+        wanted = im.TokenNew(stream.number, self.agent)
+        stream.waits_for_bind = stream.hub.edge.router.tell(stream.account, wanted)
+        return stream.waits_for_bind
+
+    def on_token(self, done: im.TokenDone) -> None:
+        """The new token's serial is committed."""
+        self._stream.waits_for_bind = False
+        self._tell_token(done.serial)
+        self._go_on()
+
+    def _tell_token(self, serial: int) -> None:
+        if serial:
+            stream = self._stream
+            token = stream.hub.fast_token(stream.address, stream.key_hash, self.agent, serial)
+            ends = stamp_of(serial + im.TOKEN_LIVES_US)
+            self._told.append(Element(names.FAST, "token", {"token": token, "expiry": ends}))
 
     def _resumed(self, resume: Element) -> bool:
         stream = self._stream
@@ -110,6 +135,22 @@ class Sasl2:
         stream.finish_sasl2()
 
 
+def _short(agent: str) -> str:
+    """A client may call itself what it likes; so much of it is kept."""
+    return sha256(agent.encode()).hexdigest()[:16] if agent else ""
+
+
+def _used(element: Element, renew: bool) -> TokenUsed:
+    """XEP-0484 section 3.5: <fast/> beside the token."""
+    fast = element.find(names.FAST, "fast")
+    if fast is None:
+        return TokenUsed(0, False, renew)
+    count = fast.get("count")
+    if count and not (count.isascii() and count.isdigit() and len(count) <= 10):
+        raise SaslFailure("malformed-request", "count is a number")
+    return TokenUsed(int(count or 0), fast.get("invalidate") in ("true", "1"), renew)
+
+
 def _chance() -> str:
     return secrets.token_urlsafe(9)
 
@@ -142,10 +183,11 @@ def on_element(stream: XmppStream, element: Element) -> None:
     name = element.name
     try:
         if name == "authenticate" and not login.under_way:
-            sasl2 = Sasl2(stream, element)
+            sasl2 = Sasl2(stream, login, element)
             stream.begin_sasl2(sasl2)
-            first = element.child_text(names.SASL2, "initial-response")
             login.agent = sasl2.agent
+            login.use = _used(element, sasl2.wants_token)
+            first = element.child_text(names.SASL2, "initial-response")
             login.start(element.get("mechanism"), decoded(first) if first is not None else None)
         elif name == "response" and login.under_way:
             login.go_on(decoded(element.text))
@@ -166,8 +208,7 @@ FEATURE = Feature(
             "XEP-0484",
             "Fast Authentication Streamlining Tokens",
             "0.2.0",
-            "partial",
-            "a token dies with its key, not by itself; count is not used",
+            note="without 0-RTT",
         ),
     ),
     early={names.SASL2: on_element},
