@@ -114,7 +114,8 @@ JUDGES = [
 def test_what_the_document_allows_is_answered_as_it_promises(
     server: Server, method: str, path: str
 ) -> None:
-    assert attack(server, method, path, EXAMPLES, server.headers) > 0
+    examples = EXAMPLES if (method, path) in TAKING or "{" in path else 2
+    assert attack(server, method, path, examples, server.headers) > 0
     attack(server, method, path, 3, {})  # a stranger
 
 

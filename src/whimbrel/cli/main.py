@@ -53,6 +53,7 @@ _SERVER_SIDE = {
     "rollback": "whimbrel.cli.upgrade",
     "doctor": "whimbrel.cli.doctor",
     "config": "whimbrel.cli.config",
+    "top": "whimbrel.cli.top",
 }
 
 

@@ -434,7 +434,11 @@ class Node:
 
     def upgrading(self) -> str:
         """What is being loaded into the running server now; empty: nothing."""
-        return ""
+        last = self.upgrader.state().last
+        if last is None or last.phase == "ended":
+            return ""
+        share = f", {100 * last.share:.0f} % of the accounts" if last.share else ""
+        return f"{last.version or last.place}: {last.phase}{share}"
 
     def _on_damage(self, text: str) -> None:
         self.damage = text

@@ -1,6 +1,7 @@
 """The route table of administration. All of it is for the bearers of tokens (office.SCOPES)."""
 
 from whimbrel.edge.http import admin, facts
+from whimbrel.edge.http import web as browser
 from whimbrel.edge.http.office import ADMIN, OPERATE, USERS
 from whimbrel.edge.http.route import ASKS, Access, Route
 from whimbrel.edge.http.shapes import (
@@ -318,5 +319,23 @@ ADMINISTRATION: tuple[Route, ...] = (
         access=Access.ADMIN,
         summary="Figures for Prometheus, in its text format",
         tags=("administration",),
+    ),
+    Route(
+        method="GET",
+        path="/admin/",
+        handle=browser.on_admin_page,
+        gives=None,
+        access=Access.PAGE,
+        summary="The page for administrators",
+        tags=("pages",),
+    ),
+    Route(
+        method="GET",
+        path="/admin/page/{file}",
+        handle=browser.on_admin_file,
+        gives=None,
+        access=Access.PAGE,
+        summary="A file of that page",
+        tags=("pages",),
     ),
 )
