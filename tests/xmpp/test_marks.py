@@ -5,6 +5,8 @@ sender knows which name its client gave them.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -12,6 +14,12 @@ import pytest
 from tests.xmpp.house import House
 from tests.xmpp.talk import Talker
 from tests.xmpp.test_both import MARKERS, RECEIPTS, native
+from whimbrel.domain import answers as a
+from whimbrel.domain import im
+from whimbrel.domain import messages as m
+from whimbrel.domain.rows import MESSAGE, RECEIPT
+from whimbrel.edge.xmpp.session import XmppSession
+from whimbrel.protocol.xmpp import chat
 
 ASKS = f"<request xmlns='{RECEIPTS}'/><markable xmlns='{MARKERS}'/>"
 
@@ -87,3 +95,34 @@ async def test_the_blue_mark_of_a_client_of_our_own(home: House) -> None:
         await seen(bob, "alice", id)
         async with asyncio.timeout(20):
             await message.read
+
+
+@pytest.mark.parametrize("back", [True, False])
+async def test_a_name_that_is_found_late_confirms_nothing_that_is_not_acknowledged(
+    home: House, monkeypatch: pytest.MonkeyPatch, back: bool
+) -> None:
+    """The client was away meanwhile: all after what it has confirmed begins anew."""
+    await home.talker("bob", "b")
+    session = next(iter(home.node.hub.sessions.values()))
+    told: list[Any] = []
+    late: list[Callable[[Any], None]] = []
+
+    def asked(self: XmppSession, make: object, then: Callable[[Any], None]) -> bool:
+        late.append(then)
+        return True
+
+    monkeypatch.setattr(XmppSession, "tell", lambda self, message: told.append(message))
+    monkeypatch.setattr(XmppSession, "ask", asked)
+    body = chat.pack("x", chat.Part("a", "", "chat", "m1", "", "<body>x</body>"))
+    start, now = 7, 2_000_000_000_000_000
+    session.taking = False
+    session.deliver(im.Started(start))
+    session.deliver(a.Item(start, 8, MESSAGE, "alice", now, 1, 1, 0, "", body))
+    session.deliver(a.Item(8, 9, RECEIPT, "alice", now, 0, 0, 0, "", None))
+    (then,) = late
+    if back:
+        session.taking = False
+        session.deliver(im.Started(start))
+    then(im.RefsGot(1, ()))
+    assert not [each for each in told if isinstance(each, m.Confirm)]
+    assert session.sent_q == (start if back else 9)

@@ -337,7 +337,13 @@ class Messages:
     def _show_marks(self, item: a.Item) -> None:
         """Both watermarks of a peer, kept in the inbox while no client was here."""
         session = self._session
-        self.marks_shown(item.address, item.id, item.extra, lambda: session.passed_over(item.q))
+        start = session.starts
+
+        def passed_over() -> None:
+            if session.starts == start:  # else it comes again, behind what is not confirmed
+                session.passed_over(item.q)
+
+        self.marks_shown(item.address, item.id, item.extra, passed_over)
 
     def marks_shown(
         self, address: str, delivered: int, read: int, then: Callable[[], None] | None = None

@@ -53,6 +53,7 @@ class XmppSession(Acknowledging):
         "messages",
         "prefixes",
         "resource",
+        "starts",
         "taking",
         "via",
         "wants_blocks",
@@ -74,6 +75,7 @@ class XmppSession(Acknowledging):
         # what features keep here
         self.carbons = False
         self.taking = False
+        self.starts = 0  # how often it began to take messages
         self.wants_roster = False
         self.wants_blocks = False
         self.blocks_said: set[str] = set()  # by this client, not answered
@@ -330,6 +332,7 @@ class XmppSession(Acknowledging):
         if self.taking or not self.presence.takes:
             return  # told twice, or too late
         self.taking = True
+        self.starts += 1
         # What it had before may have been confirmed while the actor began.
         start = max(started.confirmed, self._confirmed)
         self._last = self._confirmed = self._sent_q = start
