@@ -10,6 +10,7 @@ judge.py compares them, history.py remembers.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ JUDGE_EVERY_S = 0.25
 SOUND_S = 60  # a start that lived so long did not end early
 IN_MEMORY = 2  # accepted versions that stay loaded: this one, and the one to go back to
 FOLDER = "upgrades"
+RUNNING = "running-"  # and the process: during a restart there are two
 
 
 class Version:
@@ -111,7 +113,7 @@ class Upgrader:
         self._limits = limits
         self._wall_s = wall_s
         self._cpu_ns = cpu_ns
-        self._running = folder / FOLDER / "running.zip"
+        self._running = folder / FOLDER / f"{RUNNING}{os.getpid()}.zip"
         self._stack: list[Version] = []
         self._now: Upgrade | None = None  # the last one begun, under way or ended
         self._task: asyncio.Task[None] | None = None
@@ -135,6 +137,9 @@ class Upgrader:
         installed.features = self._hub.tables.features
         installed.tables = self._hub.tables
         self._stack = [installed]
+        for left in self.history.folder.glob(f"{RUNNING}*.zip"):
+            if not _lives(left.stem.removeprefix(RUNNING)):
+                left.unlink(missing_ok=True)
         self._packing = asyncio.get_running_loop().create_task(self._pack_installed(installed))
         if self.history.in_use.stack:
             await self._packing
@@ -200,6 +205,7 @@ class Upgrader:
             self._end("given up", "the server stopped")
         if self.history.in_use.starts:
             self._sound()
+        self._running.unlink(missing_ok=True)
 
     # ---- what operators ask --------------------------------------------------------------
 
@@ -539,6 +545,17 @@ class Upgrader:
             took_cpu_s = (time.thread_time_ns() - began_cpu_ns) / 1e9
             self._longest_cpu_s = max(self._longest_cpu_s, took_cpu_s)
             self._longest_s = max(self._longest_s, time.perf_counter() - began_s)
+
+
+def _lives(pid: str) -> bool:
+    """Is there such a process? If it is another one, its archive goes at the next start."""
+    try:
+        os.kill(int(pid), 0)
+    except ValueError:
+        return False
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
 
 
 def _ignore(handle: object) -> None:
