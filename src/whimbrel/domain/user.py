@@ -226,6 +226,18 @@ class PushTo(msgspec.Struct, array_like=True, frozen=True):
     __repr__ = discreet
 
 
+class Token(msgspec.Struct, array_like=True, frozen=True):
+    """A token of FAST (XEP-0484) and the one before it. serial: microseconds since 1970 at its
+    issue; older: 0 when it is gone.
+    """
+
+    agent: str
+    serial: int
+    count: int = 0
+    older: int = 0
+    older_count: int = 0
+
+
 class User:
     """A user's actor. `exists` is False for an address that nobody registered."""
 
@@ -310,5 +322,6 @@ __all__ = [
     "Pair",
     "PairRow",
     "PushTo",
+    "Token",
     "User",
 ]

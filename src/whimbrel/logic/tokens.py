@@ -11,22 +11,12 @@ from whimbrel.domain.effects import Effect, Push
 from whimbrel.domain.im import TOKEN_LIVES_US, TokenDone, TokenNew, TokenUse
 from whimbrel.domain.rows import DocumentRow
 from whimbrel.domain.turn import Turn
-from whimbrel.domain.user import User
+from whimbrel.domain.user import Token, User
 from whimbrel.domain.wants import DocumentWant, NotLoaded
 
 DOCUMENT = "tokens"
 TOKENS_MAX = 16  # clients of an account that have one; the oldest goes
 RENEWED_US = TOKEN_LIVES_US // 3  # so old, a token that is used is replaced
-
-
-class Token(msgspec.Struct, array_like=True, frozen=True):
-    """serial: microseconds since 1970 at its issue. older: the one before, 0 when it is gone."""
-
-    agent: str
-    serial: int
-    count: int = 0
-    older: int = 0
-    older_count: int = 0
 
 
 _pack = msgspec.msgpack.Encoder().encode
