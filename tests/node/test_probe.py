@@ -1,12 +1,15 @@
 """The probe: two accounts that talk over the real port, what they measure, and what they leave."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import pytest
 
 from tests.node.test_alerts import get
+from whimbrel.domain.batch import Batch
 from whimbrel.domain.ids import PROBES, account_number
+from whimbrel.domain.ports import Outcome
 from whimbrel.node.alerts import AlertSettings
 from whimbrel.node.assemble import Node
 from whimbrel.node.audit import run_audit
@@ -77,14 +80,20 @@ async def test_marks_that_do_not_come_are_told_with_the_step(tmp_path: Path) -> 
         commit = node.store.commit
         signed_in = node.monitor.probed.signed_in
 
-        def commit_until_signed_in(batch: object, done: object) -> None:
+        held: list[tuple[Batch, Callable[[Outcome, str], None]]] = []
+
+        def commit_until_signed_in(batch: Batch, done: Callable[[Outcome, str], None]) -> None:
             if signed_in.count < 2:
-                commit(batch, done)  # type: ignore[arg-type]
+                commit(batch, done)
+            else:
+                held.append((batch, done))
 
         node.store.commit = commit_until_signed_in  # type: ignore[method-assign]
         await node.probe.once()
         assert node.monitor.probed.trouble == "first check mark: not within 2 s"
         node.store.commit = commit  # type: ignore[method-assign]
+        for batch, done in held:
+            commit(batch, done)
     finally:
         await node.stop()
 

@@ -1,6 +1,7 @@
 """Every queue has a length, an age and two rates; the watchdog sees where a thread stands."""
 
 import threading
+import time
 from pathlib import Path
 
 from tests.node.test_alerts import server
@@ -76,3 +77,19 @@ def test_the_watchdog_tells_file_line_and_function_of_whom_it_watches() -> None:
     assert "threading.py:" in place
     assert place.endswith("wait, in the actor of alice")
     assert dog.take() == ""
+
+
+async def test_a_slow_commit_is_seen_while_it_lasts_and_a_second_longer(tmp_path: Path) -> None:
+    async with server(tmp_path / "data", AlertSettings(on=False)) as node:
+        monitor = node.monitor
+        monitor.look()
+        monitor.commits.observe(900_000)
+        seen = []
+        for _ in range(3):
+            monitor.look()
+            seen.append(monitor.sample.commit_ms >= 900)
+        assert seen == [True, True, False]
+        node.store._busy_since = time.perf_counter() - 5  # one that does not end
+        monitor.look()
+        assert monitor.sample.commit_ms >= 5_000
+        node.store._busy_since = 0.0

@@ -70,6 +70,7 @@ class Monitor:
         self._look_s = self._loop.time() + LOOK_S
         self._last_s = time.monotonic()
         self._cpu_s = time.process_time()
+        self._commit_ms = 0.0
         self._slow_s = -SLOW_EVERY_S
         self._slow = (0.0, 0.0, 0.0)  # descriptors, disk, certificate
         self._memory_mib_max = memory_allowed_mib()
@@ -146,7 +147,7 @@ class Monitor:
             output_owner=output.owner,
             window_percent=self.queues.window_percent,
             window_owner=queues["windows"].owner,
-            commit_ms=max(self.commits.take_largest_us() / 1e3, self._store.busy_s * 1e3),
+            commit_ms=self._longest_commit_ms(),
             turn_ms=self.turns.take_largest_us() / 1e3,
             loop_lag_ms=self.lag.take_largest_us() / 1e3,
             held_at=self._watchdog.take(),
@@ -169,6 +170,13 @@ class Monitor:
             probe_failures=self.probed.failures,
             probe_trouble=self.probed.trouble,
         )
+
+    def _longest_commit_ms(self) -> float:
+        """Of this second, of the one before (a slow disk ends one only now and then), or of the
+        one under way.
+        """
+        before_ms, self._commit_ms = self._commit_ms, self.commits.take_largest_us() / 1e3
+        return max(before_ms, self._commit_ms, self._store.busy_s * 1e3)
 
     def _disk_free_mib(self) -> float:
         try:
