@@ -1,10 +1,12 @@
 """The probe: two accounts that talk over the real port, what they measure, and what they leave."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import pytest
+import uvloop
 
 from tests.node.test_alerts import get
 from whimbrel.domain.batch import Batch
@@ -57,13 +59,29 @@ async def test_a_probe_measures_both_marks_and_leaves_nothing_behind(tmp_path: P
             assert db.execute(count, numbers).get == 0, table
 
 
+def test_it_works_on_the_loop_that_production_runs_on(tmp_path: Path) -> None:
+    async def once() -> tuple[int, str]:
+        node = Node(config(SELDOM), tmp_path / "data")
+        await node.start()
+        try:
+            assert node.probe is not None
+            await node.probe.once()
+            return node.monitor.probed.done, node.monitor.probed.trouble
+        finally:
+            await node.stop()
+
+    assert uvloop.run(once()) == (1, "")
+
+
 async def test_a_port_that_refuses_is_told_with_the_step(tmp_path: Path) -> None:
     node = Node(config(ProbeSettings(every_s=3_600, patience_s=1)), tmp_path / "data")
     await node.start()
     try:
         assert node.probe is not None
-        node.listener.stop_accepting()
-        await node.probe.once()
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))  # and does not listen: it refuses
+            node.ports["native"] = nobody.getsockname()[1]
+            await node.probe.once()
         probed = node.monitor.probed
         assert probed.failures == 1
         assert probed.trouble.startswith("sign in: 127.0.0.1:")

@@ -5,7 +5,7 @@ the certificate was accepted.
 """
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, cast
 
 from whimbrel.client.codec import Decoder, encode
 from whimbrel.domain.errors import Refused
@@ -49,8 +49,7 @@ class Transport(asyncio.Protocol):
         self.heard_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._raw = transport
+        self._raw = cast(asyncio.Transport, transport)  # uvloop's is not registered as one
         self.heard_at = self._loop.time()
 
     def peer_certificate(self) -> bytes | None:

@@ -119,7 +119,7 @@ class Board:
         if seconds <= 0:
             return ""
         rate = (value - float(getattr(first, rule.figure))) / seconds
-        if abs(rate) * 10 < max(abs(value) / 10, 1):
+        if abs(rate) < 0.5 or abs(rate) * 10 < max(abs(value) / 10, 1):
             return ", steady"
         unit = f" {rule.unit}" if rule.unit else ""
         return f", {'growing' if rate > 0 else 'falling'} by {abs(rate):,.0f}{unit} a second"
