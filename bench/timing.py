@@ -26,6 +26,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.edge.http.keys import same_token
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen, Sms
+from whimbrel.node.samples import NO_PROBE
 from whimbrel.protocol import wire
 
 ROUNDS = 600
@@ -120,6 +121,7 @@ async def main() -> None:
         accounts.create(folder, PEOPLE)
         plenty = 10**9
         config = Config(
+            probe=NO_PROBE,
             listen=Listen(
                 host="127.0.0.1", native=-1, native_plain=0, https=-1, http=0, xmpp=-1, xmpp_tls=-1
             ),

@@ -20,6 +20,7 @@ from schemathesis.checks import load_all_checks
 from whimbrel.edge.http.routes import ROUTES
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen, Sms
+from whimbrel.node.samples import NO_PROBE
 
 EXAMPLES = 15
 SOAK_EXAMPLES = 600
@@ -47,6 +48,7 @@ class Server:
 
     async def _start(self) -> Node:
         config = Config(
+            probe=NO_PROBE,
             listen=Listen(host="127.0.0.1", native=-1, https=-1, http=0, xmpp=-1, xmpp_tls=-1),
             sms=Sms("file", {"path": str(self._folder / "pins.txt")}),
         )

@@ -21,6 +21,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.edge.session import Session
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen, Web
+from whimbrel.node.samples import NO_PROBE
 from whimbrel.protocol import wire
 
 PEOPLE = 8  # 0 and 1 chat; the others are the test's
@@ -253,6 +254,7 @@ async def house(
     """With the two people inside; `limits` as in domain/limits.py."""
     accounts.create(folder, people)
     config = Config(
+        probe=NO_PROBE,
         listen=Listen(
             host="127.0.0.1", native=0, native_plain=0, https=0, http=0, xmpp=0, xmpp_tls=0
         ),

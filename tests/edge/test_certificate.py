@@ -14,6 +14,7 @@ from tests.edge.house import until
 from whimbrel.client.trust import fetch_fingerprint, normal_fingerprint
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen, Tls
+from whimbrel.node.samples import NO_PROBE
 
 
 def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
@@ -49,6 +50,7 @@ async def shown(node: Node) -> str:
 async def test_new_files_are_shown_to_new_connections_and_old_ones_go_on(tmp_path: Path) -> None:
     pem, key = write_certificate(tmp_path, "first.example.org")
     config = Config(
+        probe=NO_PROBE,
         listen=Listen(host="127.0.0.1", native=0, https=-1, http=-1, xmpp=-1, xmpp_tls=-1),
         tls=Tls(str(pem), str(key)),
     )
@@ -74,6 +76,7 @@ async def test_new_files_are_shown_to_new_connections_and_old_ones_go_on(tmp_pat
 async def test_a_broken_file_is_not_taken_and_the_old_certificate_stays(tmp_path: Path) -> None:
     pem, key = write_certificate(tmp_path, "first.example.org")
     config = Config(
+        probe=NO_PROBE,
         listen=Listen(host="127.0.0.1", native=0, https=-1, http=-1, xmpp=-1, xmpp_tls=-1),
         tls=Tls(str(pem), str(key)),
     )

@@ -28,6 +28,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.edge.websocket import NOT_WAITED_FOR
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen, Web
+from whimbrel.node.samples import NO_PROBE
 from whimbrel.protocol import wire
 from whimbrel.protocol.codes import CLOSE_CODES, CODES
 
@@ -38,7 +39,7 @@ EVERY_PORT = Listen(host="127.0.0.1", native=0, native_plain=0, https=0, http=0,
 async def empty_house(folder: Path, **limits: Any) -> AsyncIterator[House]:
     """Without the two who chat, so that it may end early."""
     accounts.create(folder, 4)
-    home = House(Node(Config(listen=EVERY_PORT, limits=Limits(**limits)), folder))
+    home = House(Node(Config(probe=NO_PROBE, listen=EVERY_PORT, limits=Limits(**limits)), folder))
     await home.node.start()
     try:
         yield home

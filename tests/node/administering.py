@@ -13,6 +13,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.node.alerts import AlertSettings
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen, Sms
+from whimbrel.node.samples import NO_PROBE
 
 PATIENCE_S = 20.0
 
@@ -94,7 +95,7 @@ async def serving(folder: Path, **settings: Any) -> AsyncIterator[Admin]:
         native_plain=0,
     )  # fmt: skip
     sms = Sms("file", {"path": str(folder.parent / "pins.txt")})
-    node = Node(Config(listen=listen, sms=sms, **settings), folder)
+    node = Node(Config(probe=NO_PROBE, listen=listen, sms=sms, **settings), folder)
     await node.start()
     token = (folder / "admin.token").read_text(encoding="ascii").strip()
     try:

@@ -17,6 +17,7 @@ from whimbrel.node.alerts import AlertSettings
 from whimbrel.node.assemble import Node
 from whimbrel.node.chatter import AWAY_MAX, GATHER_S, PAUSE_MAX_S, PAUSE_S, Chatter
 from whimbrel.node.config import Config, Listen
+from whimbrel.node.samples import NO_PROBE
 
 ADMIN = "+4915112345678"
 
@@ -136,7 +137,7 @@ def config(alerts: AlertSettings) -> Config:
     listen = Listen(
         host="127.0.0.1", native=0, https=off, http=off, xmpp=off, xmpp_tls=off, xmpp_plain=off
     )
-    return Config(listen=listen, alerts=alerts)
+    return Config(probe=NO_PROBE, listen=listen, alerts=alerts)
 
 
 async def test_an_administrator_reads_alerts_as_messages_also_those_sent_while_away(

@@ -15,12 +15,14 @@ from whimbrel.edge.http.keys import new_key
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen
 from whimbrel.node.demo import FILE, Demo
+from whimbrel.node.samples import NO_PROBE
 
 PATIENCE_S = 20
 CONFIG = Config(
+    probe=NO_PROBE,
     listen=Listen(
         host="127.0.0.1", native=0, native_plain=-1, https=-1, http=-1, xmpp=-1, xmpp_tls=-1
-    )
+    ),
 )
 
 

@@ -27,7 +27,7 @@ from whimbrel.client.trust import fetch_fingerprint, normal_fingerprint
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 FREE = (
     'domain = "chat.example.org"\n[listen]\nhost = "127.0.0.1"\n'
-    "native = 0\nhttps = 0\nhttp = 0\nxmpp = 0\nxmpp_tls = 0\n"
+    "native = 0\nhttps = 0\nhttp = 0\nxmpp = 0\nxmpp_tls = 0\n[probe]\non = false\n"
 )
 
 

@@ -19,6 +19,7 @@ from whimbrel.domain.messages import Register
 from whimbrel.edge.xmpp.settings import XmppSettings
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config, Listen
+from whimbrel.node.samples import NO_PROBE
 
 DOMAIN = "localhost"
 EVERY_PORT = Listen(
@@ -107,6 +108,7 @@ async def house(
     folder: Path, settings: XmppSettings | None = None, limits: Limits | None = None
 ) -> AsyncIterator[House]:
     config = Config(
+        probe=NO_PROBE,
         domain=DOMAIN,
         listen=EVERY_PORT,
         limits=limits or Limits(),

@@ -14,6 +14,7 @@ from whimbrel.domain.limits import Limits
 from whimbrel.edge.sockets import ListenSockets
 from whimbrel.node.assemble import Node
 from whimbrel.node.config import Config
+from whimbrel.node.samples import NO_PROBE
 
 
 class Moving:
@@ -22,7 +23,9 @@ class Moving:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.sockets = ListenSockets()
-        self.config = Config(domain=DOMAIN, listen=EVERY_PORT, limits=Limits(idle_ping_s=3600.0))
+        self.config = Config(
+            probe=NO_PROBE, domain=DOMAIN, listen=EVERY_PORT, limits=Limits(idle_ping_s=3600.0)
+        )
 
     async def __aenter__(self) -> "Moving":
         node = Node(self.config, self.folder, self.sockets)

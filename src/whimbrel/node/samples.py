@@ -75,6 +75,9 @@ class ProbeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ""
 
 
+NO_PROBE = ProbeSettings(on=False)  # where nothing may happen by itself: tests, measuring
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured in one second. Largest values are those of this second."""
 
