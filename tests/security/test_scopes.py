@@ -129,3 +129,6 @@ async def test_a_token_from_another_machine_or_a_foreign_page_is_not_even_looked
             body: Any = {} if route.takes is not None else None
             status, answer = await root.call(route.method, path_of(route), body, headers)
             assert (status, answer["error"]["code"]) in HIDDEN, route.path
+        for path in ("/admin/", "/admin/page/admin.js"):
+            status, answer = await root.call("GET", path, None, headers)
+            assert (status, answer["error"]["code"]) == (404, "not-found")

@@ -2,9 +2,11 @@
 
 import pytest
 
+from tests.edge.house import until
 from tests.xmpp.house import House, house
 from tests.xmpp.talk import CLIENT, LoginRefused, Talker, shown
 from whimbrel.edge.xmpp.settings import XmppSettings
+from whimbrel.node.acts import ActLog
 
 DISCO = "http://jabber.org/protocol/disco#info"
 
@@ -326,3 +328,11 @@ async def test_administrators_manage_accounts_and_nobody_else_does(
         with pytest.raises(LoginRefused):
             await home.unbound("wren")
         assert "no account" in await run(boss, "delete-user", accountjids="x@elsewhere.example")
+        log = ActLog(home.node.folder, lambda: 0)
+        await until(lambda: len(log.read(0, 9).acts) == 4, "written down")
+        assert [(a.who, a.what, a.on, a.result, a.source) for a in log.read(0, 9).acts] == [
+            ("boss", "delete user", "wren", "ok", "xmpp"),
+            ("boss", "reset user", "wren", "ok", "xmpp"),
+            ("boss", "create user", "wren", "exists", "xmpp"),
+            ("boss", "create user", "wren", "ok", "xmpp"),
+        ]

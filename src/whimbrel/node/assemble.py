@@ -112,6 +112,7 @@ class Node:
         self.ports: dict[str, int] = {}
         self.company: list[str] = []  # demo accounts that answer
         self._pins: set[asyncio.Task[None]] = set()
+        self._acts: set[asyncio.Task[None]] = set()  # being written down
         self._seconds = 0
         self.webhook: Webhook | None = None
         self.probe: Probe | None = None
@@ -315,9 +316,16 @@ class Node:
             self.media,
             self._media_base,
         )
+        hub.acted = self._acted_by_xmpp
         self.bosh = Bosh(hub, self.listener.admit_other)
         self.listener.sweeps.append(hub.sweep)
         return hub
+
+    def _acted_by_xmpp(self, who: str, what: str, on: str, result: str) -> None:
+        """XEP-0133: beside the answer, because a stream does not wait for a disk."""
+        task = self.loop.create_task(self.office.acts.record(who, what, on, result, "xmpp"))
+        self._acts.add(task)
+        task.add_done_callback(self._acts.discard)
 
     def _media_base(self) -> str:
         """Where clients reach files."""
@@ -520,6 +528,7 @@ class Node:
         await self._until(lambda: self.engine.quiet or not self.engine.ready, DRAIN_S)
         for task in list(self._pins):
             task.cancel()
+        await asyncio.gather(*self._acts)
         await self.sender.close()
         return msgspec.msgpack.encode(carried)
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.edge.http.sign_up_world import SignUpWorld, running
 from whimbrel.edge.http.inside import HttpLimits
-from whimbrel.edge.http.web import KINDS, client
+from whimbrel.edge.http.web import KINDS, administration, client
 from whimbrel.services.sms.console import ConsoleSender
 
 FOLDER = Path("src/whimbrel/web")
@@ -104,3 +104,27 @@ async def test_visits_do_not_use_up_what_sign_up_may_ask() -> None:
         assert (await world.get("/health"))[0] == 429
         while (await world.get("/"))[0] == 200:  # these too have a bound
             world.now_s += 0.0001
+
+
+# ---- the administrators' page ------------------------------------------------------------
+
+
+async def test_the_page_for_administrators_may_run_its_own_files_and_nothing_else(
+    world: SignUpWorld,
+) -> None:
+    status, page = await world.get("/admin/")
+    assert status == 200
+    policy = world.headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'" in policy
+    for hole in ("unsafe", "blob:", "data:", "http:", "https:", "*"):
+        assert hole not in policy
+    assert not re.findall(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", page)
+    for name, file in administration().items():
+        status, _ = await world.get(f"/admin/page/{name}")
+        assert status == 200, name
+        code = file.content.decode()
+        assert not re.findall(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", code
+        )
+    assert (await world.get("/admin/page/app.js"))[0] == 404
+    assert (await world.get("/app/admin.js"))[0] == 404

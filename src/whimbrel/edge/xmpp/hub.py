@@ -44,6 +44,9 @@ class Edge(Protocol):
     def ended(self, session: Any) -> None: ...
 
 
+Acted = Callable[[str, str, str, str], None]  # by whom, what, on whom, with what result
+
+
 class Hub:
     """One a server. `salt`: of an account for SCRAM; `end_point`: of the certificate in use."""
 
@@ -76,6 +79,7 @@ class Hub:
         self.tokens: dict[str, XmppSession] = {}  # of sessions that may be resumed
         self.components: dict[str, XmppSession] = {}  # that are connected, by domain
         self.targets.components = set(settings.components)
+        self.acted: Acted = lambda *_: None  # set by the node: the administrators' audit log
         self.started_s = edge.now_s
         self.frozen = False  # nothing that clients say is taken: another process will
         self._new_accounts = Throttle(ACCOUNTS_PER_HOUR / 3_600, ACCOUNTS_PER_HOUR, 10_000)

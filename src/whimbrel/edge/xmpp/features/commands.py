@@ -61,7 +61,7 @@ class Command:
         return Element(names.DATA, "x", {"type": "form"}, title, hidden, *fields)
 
 
-def _account(session: XmppSession, fields: Fields, var: str) -> tuple[str, int]:
+def _account(session: XmppSession, fields: Fields, var: str) -> str:
     try:
         target = session.hub.targets.find((fields.get(var) or [""])[0])
         address = parse_address(target.jid.local)
@@ -69,7 +69,7 @@ def _account(session: XmppSession, fields: Fields, var: str) -> tuple[str, int]:
         raise _Refused("this is no address of an account") from None
     if not target.here:
         raise _Refused("this is no account of this server")
-    return address, account_number(address)
+    return address
 
 
 def _password(fields: Fields) -> str:
@@ -84,31 +84,36 @@ def _password(fields: Fields) -> str:
         raise _Refused(str(error)) from None
 
 
-def _ask(session: XmppSession, number: int, make: Callable[[int], Any], told: Told) -> None:
+def _ask(
+    session: XmppSession, address: str, act: str, make: Callable[[int], Any], told: Told
+) -> None:
+    """An administrative act: it is written down, however it ends."""
+
     def then(done: im.Done) -> None:
+        session.hub.acted(session.address, act, address, done.code or "ok")
         told(*(("error", done.code) if done.code else ("info", "Done.")))
 
-    if not session.ask_other(number, make, then):
+    if not session.ask_other(account_number(address), make, then):
         raise _Refused("busy, try again")
 
 
 def add_user(session: XmppSession, fields: Fields, told: Told) -> None:
-    address, number = _account(session, fields, "accountjid")
+    address = _account(session, fields, "accountjid")
     kept = session.hub.edge.keep(address, _password(fields))
     make = lambda tag: im.NewAccount(session.number, tag, address, blind(kept), kept)  # noqa: E731
-    _ask(session, number, make, told)
+    _ask(session, address, "create user", make, told)
 
 
 def change_password(session: XmppSession, fields: Fields, told: Told) -> None:
-    address, number = _account(session, fields, "accountjid")
+    address = _account(session, fields, "accountjid")
     kept = session.hub.edge.keep(address, _password(fields))
     make = lambda tag: im.SetKey(session.number, tag, address, blind(kept), kept)  # noqa: E731
-    _ask(session, number, make, told)
+    _ask(session, address, "reset user", make, told)
 
 
 def delete_user(session: XmppSession, fields: Fields, told: Told) -> None:
-    _, number = _account(session, fields, "accountjids")
-    _ask(session, number, lambda tag: im.RemoveThis(session.number, tag), told)
+    address = _account(session, fields, "accountjids")
+    _ask(session, address, "delete user", lambda tag: im.RemoveThis(session.number, tag), told)
 
 
 def count_online(session: XmppSession, fields: Fields, told: Told) -> None:
