@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ JUDGE_EVERY_S = 0.25
 SOUND_S = 60  # a start that lived so long did not end early
 IN_MEMORY = 2  # accepted versions that stay loaded: this one, and the one to go back to
 FOLDER = "upgrades"
+_LOADINGS = count(1)
 RUNNING = "running-"  # and the process: during a restart there are two
 
 
@@ -118,6 +120,7 @@ class Upgrader:
         self._now: Upgrade | None = None  # the last one begun, under way or ended
         self._task: asyncio.Task[None] | None = None
         self._packing: asyncio.Task[Packed] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._checker: Checker | None = None
         self._trial: Trial | None = None
         self._feature_trial: FeatureTrial | None = None
@@ -169,8 +172,9 @@ class Upgrader:
             for number in in_use.stack:
                 self._stack.append(Version(number, described(self.history.archive(number))))
             top = self._stack[-1]
-            self._load(top, _units(top))
+            self._load(top)
             self._put_in_place(top)
+            self._warm_up()
         except (Broken, NotAVersion, OSError, KeyError) as error:
             self._stack = self._stack[:1]
             self._end_all(f"it could not be loaded again ({error})")
@@ -197,7 +201,7 @@ class Upgrader:
         """A version that was not accepted is not there after a restart."""
         if self._checker is not None:
             self._checker.stop()
-        for task in (self._task, self._packing):
+        for task in (self._task, self._packing, self._warming):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -252,7 +256,7 @@ class Upgrader:
         top, before = self._stack[-1], self._stack[-2]
         try:
             if not before.is_loaded:
-                self._load(before, _units(before))
+                self._load(before)
             self._put_in_place(before)
         except (Broken, OSError) as error:
             raise NothingToRollBack(str(error)) from None
@@ -266,7 +270,28 @@ class Upgrader:
         self.history.add(self._now)
         log.warning("upgrade rolled back", number=top.number, who=who, to=before.packed.name)
         top.unload()
+        self._warm_up()
         return self.state()
+
+    def _warm_up(self) -> None:
+        """What the next rollback brings back is loaded before somebody asks for it."""
+        before = self._stack[-2] if len(self._stack) > 1 else None
+        if before is not None and not before.is_loaded:
+            self._warming = asyncio.get_running_loop().create_task(self._warm(before))
+
+    async def _warm(self, version: Version) -> None:
+        try:
+            staged = await asyncio.to_thread(_staged, version)
+            fresh = Version(version.number, version.packed)
+            await self._load_gently(fresh, staged)
+        except (GivenUp, Broken, NotAVersion, OSError) as error:
+            log.error("an older version cannot be loaded", number=version.number, reason=str(error))
+            return
+        if version in self._stack and not version.is_loaded:
+            version.staged, version.behaviours = fresh.staged, fresh.behaviours
+            version.features = fresh.features
+        else:  # somebody could not wait
+            fresh.unload()
 
     # ---- the way of a version ------------------------------------------------------------
 
@@ -312,6 +337,11 @@ class Upgrader:
         self._set(phase="load")
         version = Version(number, packed)
         staged = Staged(f"{PREFIX}{number}", await asyncio.to_thread(from_bytes, code))
+        await self._load_gently(version, staged)
+        return version
+
+    async def _load_gently(self, version: Version, staged: Staged) -> None:
+        """One module in each round of the loop."""
         loading = staged.load()
         try:
             while True:
@@ -325,7 +355,6 @@ class Upgrader:
             loading.close()
         with self._on_loop():
             self._take_in(version, staged)
-        return version
 
     async def _checked(
         self, number: int, archive: Path, top: Version, fast: bool
@@ -491,8 +520,9 @@ class Upgrader:
 
     # ---- small parts ---------------------------------------------------------------------
 
-    def _load(self, version: Version, units: dict[str, Any]) -> None:
-        staged = Staged(f"{PREFIX}{version.number}", units).load_now()
+    def _load(self, version: Version) -> None:
+        """At once, where nobody waits yet, or somebody cannot wait."""
+        staged = _staged(version).load_now()
         version.behaviours = behaviours_of(staged)
         version.features = features_of(staged, self._limits)
         version.staged = staged
@@ -562,8 +592,9 @@ def _ignore(handle: object) -> None:
     """Nobody cancels it."""
 
 
-def _units(version: Version) -> dict[str, Any]:
+def _staged(version: Version) -> Staged:
+    """Compiled from its archive, under a name that no other loading has."""
     files = read_all(Path(version.packed.path))
-    return compiled(
-        sources(files), package_modules(files), f"{PREFIX}{version.number}", version.packed.path
-    )
+    root = f"{PREFIX}{version.number}_{next(_LOADINGS)}"
+    units = compiled(sources(files), package_modules(files), root, version.packed.path)
+    return Staged(root, units)
