@@ -17,6 +17,7 @@ import msgspec
 
 from whimbrel.domain import answers, im, messages
 from whimbrel.domain.answers import ToSession
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.messages import ToActor
 
 VERSION = 1
@@ -64,6 +65,7 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
     index: int
     count: int
     data: bytes
+    __repr__ = discreet
 
 
 class Entry(msgspec.Struct, array_like=True):

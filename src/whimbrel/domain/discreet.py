@@ -14,8 +14,8 @@ import msgspec
 
 SECRET = frozenset(
     {
-        "admin_token", "auth_token", "body", "headers", "key", "options", "password", "pin",
-        "sealed", "secret", "text", "token",
+        "admin_token", "auth_token", "body", "hash", "headers", "key", "options", "password", "pin",
+        "sealed", "secret", "text", "token", "tokens",
     }
 )  # fmt: skip
 STACK_LINES = 6

@@ -23,7 +23,7 @@ from typing import IO
 import msgspec
 import structlog
 
-from whimbrel.domain.discreet import stack_of
+from whimbrel.domain.discreet import discreet, stack_of
 from whimbrel.edge.sockets import ListenSockets
 from whimbrel.node import steps, succession
 from whimbrel.node.config import Restart
@@ -60,6 +60,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     text: str
     over: bool = False
     failed: bool = False
+    __repr__ = discreet
 
 
 class Order:

@@ -40,6 +40,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 class _File(msgspec.Struct):
     tokens: list[Kept] = msgspec.field(default_factory=list)
+    __repr__ = discreet
 
 
 def hash_of(token: str) -> str:

@@ -15,6 +15,7 @@ import apsw
 import asyncpg
 import msgspec
 
+from whimbrel.domain.discreet import discreet
 from whimbrel.domain.errors import Unready
 from whimbrel.domain.rows import (
     AccountRow,
@@ -50,6 +51,7 @@ class Table(msgspec.Struct, frozen=True):
     name: str
     row: type[Row]
     key: tuple[str, ...]
+    __repr__ = discreet
 
     @property
     def fields(self) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from whimbrel.domain.discreet import discreet
+
 
 class Order(msgspec.Struct, frozen=True):
     """running, candidate: archives; base: the version that is in use, "" if it is the
@@ -27,3 +29,4 @@ class Step(msgspec.Struct, frozen=True):
     text: str = ""
     seconds: float = 0.0
     notes: list[str] = []
+    __repr__ = discreet
