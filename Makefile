@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test check bench bench-xmpp soak format docs clean audit-dependencies
+.PHONY: run cluster test check bench bench-xmpp soak format docs clean audit-dependencies
 
 # Run-time packages only; exact versions from constraints.txt.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -21,6 +21,15 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 
 run: $(VENV)/.run
 	@$(BIN)/whimbrel serve $(ARGS)
+
+# PostgreSQL, NATS, three nodes and a balancer on this machine, until Ctrl-C.
+cluster: $(VENV)/.dev
+	@for want in haproxy postgresql; do \
+		dpkg -s $$want >/dev/null 2>&1 || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+			echo "installing $$want (once) ..."; \
+			apt-get update -qq && apt-get install -qq -y --no-install-recommends $$want >/dev/null; } || true; \
+	done
+	@$(BIN)/python -m trial $(ARGS)
 
 # What tests want besides: a browser, two checkers, XMPP clients that others wrote, and PostgreSQL's
 # binaries (the tests start a server of their own).

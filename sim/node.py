@@ -130,7 +130,8 @@ class SimBus:
 
     def __init__(self, node: "SimNode") -> None:
         self.node = node
-        self.pack_bytes_max = 1_048_576 if node.chance.random() < 0.8 else 400
+        chance = Random(node.world.plan.seed * 8 + node.number)  # one of its own
+        self.pack_bytes_max = 1_048_576 if chance.random() < 0.8 else 400
         self.open = True
 
     def send(self, node: int, pack: bytes) -> bool:
@@ -287,6 +288,9 @@ class SimNode:
 
     def reply(self, number: int, answer: ToSession | None) -> None:
         self.router.reply(number, answer)
+
+    def forgot(self) -> None:
+        self.router.forgot()
 
     # ---- leases --------------------------------------------------------------------------
 

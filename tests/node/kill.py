@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,12 +93,13 @@ class Person:
     def make_client(self, context: ssl.SSLContext) -> RawClient:
         return RawClient(self.address, self.key, 1, context, self.on_batch)
 
-    async def live(self, port: int, context: ssl.SSLContext) -> None:
-        """Connect, and connect again, until told to stop."""
+    async def live(self, where: int | Callable[[], int], context: ssl.SSLContext) -> None:
+        """Connect, and connect again, until told to stop. where: a port, or where to find one."""
         while not self.stop:
             client = self.make_client(context)
             client.last, client.era = self.last, self.era
             self.client = client
+            port = where if isinstance(where, int) else where()
             try:
                 await client.loop.create_connection(partial(_same, client), "127.0.0.1", port)
                 welcome = await asyncio.wait_for(asyncio.shield(client.welcome), 20)

@@ -195,3 +195,21 @@ async def test_numbers_say_on_which_node_somebody_waits() -> None:
             await asking.ask(ALICE, make, timeout_s=0.0)
     assert [node_of(number) for number in numbers] == [5, 5]
     assert numbers[0] < numbers[1]
+
+
+async def test_among_several_nodes_an_account_that_is_being_handed_over_is_waited_for() -> None:
+    world = World()
+
+    class Moving(Way):
+        def tell(self, account: int, message: m.ToActor) -> bool:
+            self.lost -= 1
+            return self.lost < 0 and world.engine.post(account, message)
+
+    way = Moving(world, lost=3)
+    asking = Asking(world.engine, world.host, world.store, way, patience_s=30.0)
+    task = asyncio.create_task(asking.ask(ALICE, register))
+    async with asyncio.timeout(30):
+        while not world.engine._queue:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    world.run()
+    assert isinstance(await task, a.Registered)

@@ -72,6 +72,9 @@ class Others:
     def reply(self, number: int, answer: Any) -> None:
         self.heard.append(("reply", number))
 
+    def forgot(self) -> None:
+        self.heard.append(("forgot", 0))
+
 
 class Sink:
     """A session: what it was given, and what it was made to send."""

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from whimbrel import __version__
-from whimbrel.cli import account, messages, office, users
+from whimbrel.cli import account, cluster, messages, office, users
 
 app = typer.Typer(
     name="whimbrel",
@@ -88,6 +88,7 @@ for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(users.app, name="user")
 app.add_typer(office.app, name="token")
+app.add_typer(cluster.app, name="cluster")
 
 
 def main() -> None:
@@ -96,7 +97,7 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     if words and words[0] in _SERVER_SIDE:
         _register_server_side(words[:1])
-    elif not words or words[0] not in (*_COMMANDS, "user", "token"):
+    elif not words or words[0] not in (*_COMMANDS, "user", "token", "cluster"):
         _register_server_side(_SERVER_SIDE)
     app(prog_name="whimbrel")
 

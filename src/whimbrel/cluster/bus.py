@@ -91,8 +91,13 @@ class NatsBus:
         node: int,
         received: Callable[[bytes], None],
         is_back: Callable[[], None],
+        listens: bool = True,
     ) -> None:
-        """received: for each pack. is_back: after an interruption, when packs go again."""
+        """received: for each pack. is_back: after an interruption, when packs go again.
+
+        listens: False for somebody who only looks whether the bus is there.
+        """
+        self._listens = listens
         self.settings = settings
         self.node = node
         self.pack_bytes_max = PACK_BYTES
@@ -182,7 +187,8 @@ class NatsBus:
             skip_subject_validation=True,
             **self._credentials(),
         )
-        for subject in (self._subject(self.node), f"{settings.subject}.all"):
+        subjects = (self._subject(self.node), f"{settings.subject}.all")
+        for subject in subjects if self._listens else ():
             await client.subscribe(
                 subject,
                 cb=self._on_pack,

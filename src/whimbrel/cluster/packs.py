@@ -21,14 +21,12 @@ from whimbrel.domain.discreet import discreet
 from whimbrel.domain.messages import ToActor
 
 VERSION = 1
-TELL, PUSH, REPLY, OWNERS, PART = 1, 2, 3, 4, 5
+TELL, PUSH, REPLY, OWNERS, PART, FORGOT = 1, 2, 3, 4, 5, 6
 MODULES = (messages, answers, im)
 # From the runtime to its own actors: they never leave their node.
 STAY = (
     messages.Alarm,
     messages.ExpireInbox,
-    messages.ForgetLedger,
-    messages.ForgetArchive,
     messages.InboxRead,
 )
 ENVELOPE_BYTES = 64  # room for everything of a pack but its entries

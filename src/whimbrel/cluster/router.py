@@ -127,6 +127,12 @@ class ClusterRouter:
         if taken:
             self._send(EVERYBODY, packs.entry_of(packs.OWNERS, 0, Owners(self.number, taken)))
 
+    def forgot(self) -> None:
+        """Sessions elsewhere attach to our actors again: a commit failed and they lost their
+        memory, or what they said has not arrived.
+        """
+        self._send(EVERYBODY, packs.entry_of(packs.FORGOT, 0, None))
+
     def _send(self, node: int, entry: bytes) -> None:
         packer = self._packers.get(node)
         if packer is None:
@@ -173,7 +179,9 @@ class ClusterRouter:
             elif entry.kind == packs.REPLY:
                 self.inside.replied(entry.target, packs.answer_of(entry))
             elif entry.kind == packs.OWNERS:
-                self._heard(entry)
+                self._heard(head, entry)
+            elif entry.kind == packs.FORGOT:
+                self._forgotten_by(head.node)
             else:
                 self.counts["unknown_entries"] += 1
         for sink in woken.values():
@@ -216,12 +224,21 @@ class ClusterRouter:
         shard = entry.target % self._count
         owner = self.shards.owner(shard)
         if owner in (NOBODY, self.number):
+            self._send_back(entry)
             return
         known = Owners(owner, ((shard, self.shards.known_epoch(shard)),))
         self._send(head.node, packs.entry_of(packs.OWNERS, 0, known))
         if entry.hops < HOPS_MAX and self.bus.open and owner != head.node:
             self.counts["passed_on"] += 1
             self._send(owner, packs.passed_on(entry))
+        else:
+            self._send_back(entry)
+
+    def _send_back(self, entry: Entry) -> None:
+        """Nobody is there to take it: if a session said it, that says again where it stands."""
+        session = getattr(packs.message_of(entry), "session", 0)
+        if session:
+            self.push(session, UnknownSession())
 
     def _pushed(self, entry: Entry, woken: dict[int, SessionSink]) -> None:
         sink = self._sinks.get(entry.target)
@@ -236,7 +253,10 @@ class ClusterRouter:
         sink.deliver(answer)
         woken[entry.target] = sink
 
-    def _heard(self, entry: Entry) -> None:
+    def _heard(self, head: Head, entry: Entry) -> None:
+        """A hint for the map. The new owner's own word is more: from now on it answers, which a
+        look at the database did not say; what was told it before then has been lost.
+        """
         owners = packs.owners_of(entry)
         if owners is None:
             self.counts["unknown_messages"] += 1
@@ -244,6 +264,8 @@ class ClusterRouter:
         for shard, epoch in owners.shards:
             if 0 <= shard < self._count:
                 self.shards.correct(shard, owners.owner, epoch)
+        if owners.owner == head.node:
+            self.moved(shard for shard, _ in owners.shards)
 
     # ---- sessions whose actor is elsewhere now -------------------------------------------
 
@@ -253,8 +275,15 @@ class ClusterRouter:
         self._wake(lambda account: account % self._count in changed)
 
     def bus_is_back(self) -> None:
-        """What was said meanwhile is lost: sessions of actors elsewhere say where they stand."""
+        """What was said meanwhile is lost: sessions of actors elsewhere say where they stand,
+        and those of our actors on other nodes, some of which were back before us.
+        """
         self._wake(lambda account: not self.owns(account))
+        self.forgot()
+
+    def _forgotten_by(self, node: int) -> None:
+        owner = self.shards.owner
+        self._wake(lambda account: owner(account % self._count) == node)
 
     def _wake(self, concerned: Callable[[int], bool]) -> None:
         sinks = [s for s in self._sinks.values() if s.account and concerned(s.account)]

@@ -91,6 +91,10 @@ class Cluster(Protocol):
         """To the node where somebody waits under this number. None: ask again later."""
         ...
 
+    def forgot(self) -> None:
+        """All actors of this node lost their memory: their sessions on other nodes hear it."""
+        ...
+
 
 class Bus(Protocol):
     """Carries packs between nodes, at most once."""

@@ -37,6 +37,7 @@ from whimbrel.domain.messages import (
     Link,
     Prove,
     Register,
+    Rewind,
     Unlink,
 )
 from whimbrel.domain.rows import (
@@ -54,6 +55,7 @@ from whimbrel.logic.resources import new_offline, part_offline
 from whimbrel.logic.stream import pump
 
 NO_HASH = bytes(32)  # of no key
+LOST_US = 2_000_000  # a push that a session has not seen after so long is lost
 
 
 def on_hello(user: User, m: Hello, turn: Turn) -> list[Effect]:
@@ -124,6 +126,9 @@ def on_attach(user: User, m: Attach, turn: Turn) -> list[Effect]:
         att.seen_us = turn.mono_us
         if m.confirmed > device.confirmed:
             return [Tell(user.number, Confirm(m.device, m.session, m.confirmed))]
+        if any(m.last < each.q and turn.mono_us > each.sent_us + LOST_US for each in att.flights):
+            # Pushed long ago, and the session has not seen it: lost between two nodes.
+            return [Tell(user.number, Rewind(m.device, m.session, m.last))]
         return []  # the regular repetition: nothing was lost
     start = max(device.confirmed, min(m.last, user.tail))
     resource = device.name if device.kind == RESOURCE else ""

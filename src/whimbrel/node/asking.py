@@ -21,6 +21,7 @@ from whimbrel.runtime.engine import Engine
 
 CHANGE_NOTHING = (Describe, Inspect, Prove)
 AGAIN_S = 2.0
+NO_OWNER_S = 0.05
 
 
 class Asking:
@@ -32,12 +33,17 @@ class Asking:
         router: Router,
         node: int = 0,
         now_us: int = 0,
+        patience_s: float = 0.0,
     ) -> None:
-        """now_us: the wall clock, so that nobody gets an answer to a question of before."""
+        """now_us: the wall clock, so that nobody gets an answer to a question of before.
+
+        patience_s: how long a message that is not taken is offered again.
+        """
         self._engine = engine
         self._host = host
         self._store = store
         self._router = router
+        self._patience_s = patience_s
         self._numbers = count(max(1, now_us) * NODES_MAX + node, NODES_MAX)
         self._loop = asyncio.get_running_loop()
 
@@ -57,8 +63,7 @@ class Asking:
 
         self._host.replies[number] = then
         try:
-            if not self._router.tell(key, message):
-                raise Busy("the mailbox is full", retry_after_s=1)
+            await self._tell(key, message)
             answer = await self._wait(future, timeout_s, key, message)
         except TimeoutError:
             raise Unready("no answer in time") from None
@@ -67,6 +72,14 @@ class Asking:
         if answer is None:
             raise Unready(self._host.trouble or "the commit failed")
         return answer
+
+    async def _tell(self, key: int, message: ToActor) -> None:
+        """Raises Busy. Among several nodes an account may have no owner for a moment."""
+        end_s = self._loop.time() + self._patience_s
+        while not self._router.tell(key, message):
+            if self._loop.time() >= end_s:
+                raise Busy("the mailbox is full", retry_after_s=1)
+            await asyncio.sleep(NO_OWNER_S)
 
     async def _wait(
         self, future: asyncio.Future[ToSession | None], timeout_s: float, key: int, message: ToActor

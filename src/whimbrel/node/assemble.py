@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 from aiohttp import web
+from msgspec.structs import replace
 
 from whimbrel.domain.desk import Desk
 from whimbrel.domain.errors import Unready
@@ -42,6 +43,7 @@ from whimbrel.node.asking import Asking
 from whimbrel.node.audit import Auditor
 from whimbrel.node.chatter import NAME, Chatter
 from whimbrel.node.clock import ClockWatch, SystemClock
+from whimbrel.node.company import Company
 from whimbrel.node.config import Config, ConfigError
 from whimbrel.node.house import House
 from whimbrel.node.housekeeping import Housekeeping
@@ -54,9 +56,10 @@ from whimbrel.node.office import open_office
 from whimbrel.node.places import cannot_listen, places
 from whimbrel.node.probe import Place as ProbePlace
 from whimbrel.node.probe import Probe
-from whimbrel.node.secret_files import scram_keeper, secret_file, write_private
+from whimbrel.node.secret_files import scram_keeper, secret_file, share_secrets, write_private
 from whimbrel.node.sessions import Sessions
 from whimbrel.node.statistics import Statistics
+from whimbrel.node.storing import NodeStore, SharedStore
 from whimbrel.node.succession import HandedOver
 from whimbrel.node.upgrade.upgrader import Upgrader
 from whimbrel.node.webhook import Webhook
@@ -81,6 +84,7 @@ log = structlog.get_logger("whimbrel.node")
 USER, DESK = 0, 1
 GOODBYE_S = 2.0
 DRAIN_S = 10.0
+MOVES_S = 5.0  # so long a request waits for an account that is being handed over
 CERTIFICATE_EVERY_S = 5
 
 
@@ -114,6 +118,7 @@ class Node:
         self._pins: set[asyncio.Task[None]] = set()
         self._acts: set[asyncio.Task[None]] = set()  # being written down
         self._seconds = 0
+        self.others: Company | None = None  # nodes of this installation
         self.webhook: Webhook | None = None
         self.probe: Probe | None = None
         self.tracing: Tracing | None = None
@@ -143,18 +148,12 @@ class Node:
         config, limits = self.config, self.config.limits
         make_folder(self.folder)
         was_open = exposed(self.folder)
-        self.store = SqliteStore(
-            self.folder,
-            self.loop.call_soon_threadsafe,
-            limits,
-            on_damage=self._on_damage,
-            lock=lock,
-        )
+        number = await self._open_store(lock)
         try:
             if not hasattr(self, "certificate"):
                 self.prepare()
         except BaseException:
-            self.store.close()
+            await self._close_store()
             raise
         if was_open:
             log.warning(
@@ -162,7 +161,7 @@ class Node:
                 folder=str(self.folder),
                 files=was_open,
             )
-        self.sessions = Sessions(self.clock.now_us())
+        self.sessions = Sessions(self.clock.now_us(), number)
         self.host = Interpreter(
             self.sessions, limits, self.clock, self.store.era, self._send_pin, adopt=self._adopt
         )
@@ -171,17 +170,27 @@ class Node:
             self.store, self.host, self.behaviours, limits, self._soon, self._later_us
         )
         self.host.engine = self.engine
-        self.router: Router = LocalRouter(self.engine)
-        self.asking = Asking(self.engine, self.host, self.store, self.router)
+        self.router = self._open_router()
+        self.asking = Asking(
+            self.engine,
+            self.host,
+            self.store,
+            self.router,
+            number,
+            self.clock.now_us(),
+            MOVES_S if self.others is not None else 0.0,
+        )
         self.keep = scram_keeper(self.folder)
         self.listener = Listener(
             self.router, self.sessions, limits, self.clock, self._is_ready, self.keep
         )
         if config.traces.on:
             self.tracing = self._open_tracing()
-        self.auditor = Auditor(self.folder, limits, self.clock)
+        # The audit reads SQLite's files.
+        audited = limits if self.others is None else replace(limits, audit_every_s=0)
+        self.auditor = Auditor(self.folder, audited, self.clock)
         self.statistics = Statistics(
-            self.engine, self.host, self.store, self.listener, self.auditor
+            self.engine, self.host, self.store, self.listener, self.auditor, self.others
         )
         self.house = House(self.folder, self.asking.ask, self.keep)
         self.monitor = self._open_monitor()
@@ -199,6 +208,8 @@ class Node:
         await self.upgrader.start(self.reload_upgrades)
         self.http = HttpServer()
         self._carry_on(carried)
+        if self.others is not None:
+            await self.others.connect()
         await self._listen()
         self.housekeeping = Housekeeping(
             self.engine,
@@ -212,13 +223,54 @@ class Node:
                 self.auditor.every_second,
                 self.upgrader.every_second,
                 *([self.tidy.every_second] if self.tidy is not None else []),
+                *([self.others.every_second] if self.others is not None else []),
             ],
+            lambda account: self.host.tenure(account) >= 0,
         )
+        self.host.look_for_work = self._scan_soon
         self.housekeeping.start()
         self.monitor.start()
         if self.teller is not None:
             self.teller.connect()
         self.probe = self._open_probe()
+
+    async def _open_store(self, lock: FolderLock | None) -> int:
+        """Rows, and the number of this node: 0 where it is alone."""
+        limits, config = self.config.limits, self.config
+        if not config.store.url:
+            self.store: NodeStore = SqliteStore(
+                self.folder,
+                self.loop.call_soon_threadsafe,
+                limits,
+                on_damage=self._on_damage,
+                lock=lock,
+            )
+            return 0
+        shared = SharedStore(config.store.url, limits, self.folder)
+        await shared.open()
+        self.store = shared
+        await share_secrets(config.store.url, self.folder)
+        self.others = Company(config, self.folder, self.clock, shared)
+        return await self.others.claim()
+
+    async def _close_store(self) -> None:
+        if self.others is not None:
+            await self.others.stop()
+        self.store.close()
+        if isinstance(self.store, SharedStore):
+            await self.store.wait_closed()
+
+    def _open_router(self) -> Router:
+        if self.others is None:
+            return LocalRouter(self.engine)
+        return self.others.join(
+            self.engine, self.host, self.sessions, self._later_us, self._scan_soon
+        )
+
+    def _scan_soon(self) -> None:
+        """Shards came: whoever owes something there is woken."""
+        if hasattr(self, "housekeeping"):  # else it begins with that
+            self.housekeeping.scan_open(0)
 
     async def _listen(self) -> None:
         """Open every configured port. A port in use is a clear error, nothing half open."""
@@ -354,7 +406,7 @@ class Node:
         if settings.webhook:
             self.webhook = Webhook(settings.webhook, self.config.domain)
             tell.append(self.webhook.tell)
-        if settings.accounts:
+        if settings.accounts and self._speaks_for_all:
             tell.append(self._open_teller(settings.accounts))
         return Monitor(
             Board(settings, tell, lambda: self.clock.now_us() / 1e6),
@@ -393,13 +445,18 @@ class Node:
         return follow(self.config.traces, self.host, self.router, self.store, self.trace_to)
 
     def _open_probe(self) -> Probe | None:
-        if not self.config.probe.on or "native" not in self.ports:
+        if not self.config.probe.on or "native" not in self.ports or not self._speaks_for_all:
             return None
         probe = Probe(
             self.config.probe, self.house, self.monitor.probed, self._probe_place, self._probed
         )
         probe.start()
         return probe
+
+    @property
+    def _speaks_for_all(self) -> bool:
+        """One node of an installation has the server's own accounts: the first one."""
+        return self.others is None or self.others.is_first
 
     def _probe_place(self) -> ProbePlace:
         host = self.config.probe.host or self.config.listen.host
@@ -476,7 +533,7 @@ class Node:
     async def stop(self) -> None:
         """Drain: no new connections, finish what was taken, commit it, say goodbye."""
         await self._drain(restarts=False)
-        self.store.close()
+        await self._close_store()
         (self.folder / "admin.json").unlink(missing_ok=True)
 
     async def hand_over(self) -> HandedOver:
@@ -485,6 +542,7 @@ class Node:
         The sockets go on listening, so whoever connects waits; the folder is not given free;
         and XMPP clients find their sessions again.
         """
+        assert isinstance(self.store, SqliteStore), "others take over from a node among others"
         carried = await self._drain(restarts=True)
         self.store.close(keep_lock=True)
         return HandedOver(self.store.lock, carried, self._frozen_s)

@@ -10,9 +10,11 @@ from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
+from whimbrel.cluster.bus import BusSettings
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.discreet import discreet
 from whimbrel.domain.limits import Limits
@@ -77,6 +79,26 @@ class Restart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     healthy_s: float = 30.0  # and then, until it serves; after that the old one goes on
 
 
+class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the rows are. Empty: SQLite in the data folder, for one process."""
+
+    url: str = ""  # of PostgreSQL: "postgresql://whimbrel:PASSWORD@10.0.0.5/whimbrel"
+    __repr__ = discreet
+
+    def mistake(self) -> str:
+        """What is wrong, beginning with the key; empty if all is well."""
+        if self.url and urlsplit(self.url).scheme not in ("postgresql", "postgres"):
+            return 'url: write "postgresql://USER:PASSWORD@HOST/DATABASE", or "" for SQLite'
+        return ""
+
+
+class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who this process is among others of one installation."""
+
+    name: str = ""  # stays the same over restarts; "": the machine's name and the data folder
+    address: str = ""  # where people find it, for `whimbrel cluster status`
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: str = "pretty"  # or json
     level: str = "info"
@@ -107,6 +129,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sms: Sms = Sms()
     web: Web = Web()
     log: Log = Log()
+    store: StoreSettings = StoreSettings()
+    bus: BusSettings = BusSettings()
+    node: NodeSettings = NodeSettings()
     limits: Limits = Limits()
     signup: SignupLimits = SignupLimits()
     media: MediaSettings = MediaSettings()
@@ -216,6 +241,7 @@ def _check(config: Config) -> None:
     mistake = config.probe.mistake()
     if mistake:
         raise ConfigError(f"probe.{mistake}")
+    _check_cluster(config)
     mistake = config.media.mistake()
     if mistake:
         raise ConfigError(f"media.{mistake}")
@@ -231,6 +257,22 @@ def _check(config: Config) -> None:
             raise ConfigError(f"signup.{name}: write a number below {NUMBER_MAX:,}")
     if limits.body_bytes_max > limits.frame_bytes_max - 1_024:
         raise ConfigError("limits.body_bytes_max: leave 1,024 bytes of the frame to its envelope")
+
+
+def _check_cluster(config: Config) -> None:
+    for name in ("store", "bus"):
+        mistake = getattr(config, name).mistake()
+        if mistake:
+            raise ConfigError(f"{name}.{mistake}")
+    if config.store.url and not config.bus.url:
+        raise ConfigError(
+            'bus.url: several nodes need NATS to reach each other: write "nats://HOST:4222"'
+        )
+    if config.bus.url and not config.store.url:
+        raise ConfigError(
+            "store.url: several nodes need a PostgreSQL that all of them reach: "
+            'write "postgresql://USER:PASSWORD@HOST/DATABASE"'
+        )
 
 
 def _check_web(web: Web) -> None:

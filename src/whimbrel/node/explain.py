@@ -11,11 +11,23 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from whimbrel.cluster.bus import BusSettings
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.media import MediaSettings
 from whimbrel.edge.xmpp.settings import XmppSettings
-from whimbrel.node.config import Config, Listen, Log, Restart, Sms, Tls, Traces, Web
+from whimbrel.node.config import (
+    Config,
+    Listen,
+    Log,
+    NodeSettings,
+    Restart,
+    Sms,
+    StoreSettings,
+    Tls,
+    Traces,
+    Web,
+)
 from whimbrel.node.samples import AlertSettings, ProbeSettings
 from whimbrel.node.upgrade.settings import UpgradeSettings
 
@@ -60,6 +72,9 @@ SECTIONS: list[tuple[str, type[msgspec.Struct]]] = [
     ("tls", Tls),
     ("sms", Sms),
     ("web", Web),
+    ("store", StoreSettings),
+    ("bus", BusSettings),
+    ("node", NodeSettings),
     ("xmpp", XmppSettings),
     ("log", Log),
     ("limits", Limits),

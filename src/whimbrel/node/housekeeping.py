@@ -36,13 +36,16 @@ class Housekeeping:
         watch: ClockWatch,
         limits: Limits,
         every_second: list[Callable[[], None]],
+        owns: Callable[[int], bool] = lambda account: True,
     ) -> None:
+        """owns: does this account's actor live here? A shared database shows all."""
         self._engine = engine
         self._store = store
         self._clock = clock
         self._watch = watch
         self._limits = limits
         self._every_second = every_second
+        self._owns = owns
         self._ticks = 0
         self._handle: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -81,7 +84,7 @@ class Housekeeping:
         """Wake owners of open rows and owed receipts, a slice at a time."""
 
         def then(owners: list[int]) -> None:
-            for owner in owners:
+            for owner in filter(self._owns, owners):
                 self._engine.post(owner, Alarm())
             if len(owners) == SCAN_SLICE:
                 last = owners[-1]
@@ -99,11 +102,11 @@ class Housekeeping:
         ledger_us = now_us - self._limits.ledger_s * 1_000_000
 
         def expire(owners: list[int]) -> None:
-            for owner in owners:
+            for owner in filter(self._owns, owners):
                 self._engine.post(owner, ExpireInbox(inbox_us))
 
         def forget(owners: list[int]) -> None:
-            for owner in owners:
+            for owner in filter(self._owns, owners):
                 self._engine.post(owner, ForgetLedger(ledger_us))
 
         self._load(OwnersExpired(inbox_us, SCAN_SLICE), expire)
@@ -112,7 +115,7 @@ class Housekeeping:
         archive_us = now_us - self._limits.archive_s * 1_000_000
 
         def wipe(owners: list[int]) -> None:
-            for owner in owners:
+            for owner in filter(self._owns, owners):
                 self._engine.post(owner, ForgetArchive(archive_us))
 
         self._load(OwnersArchive(archive_us, SCAN_SLICE), wipe)

@@ -50,15 +50,16 @@ class Interpreter:
         self.engine: Engine | None = None  # set by assemble, once
         self.counts: Counter[str] = Counter()
         self.trouble = ""  # why the node is not ready
+        self.look_for_work: Callable[[], None] = lambda: None  # all actors were dropped
         self.replies: dict[int, Callable[[ToSession | None], None]] = {}
         self._send_pin = send_pin
         self._adopt = adopt
-        self._cluster = cluster  # None: every actor and every session lives here
+        self.cluster = cluster  # None: every actor and every session lives here
 
     # ---- gathering -----------------------------------------------------------------------
 
     def tenure(self, key: int) -> int:
-        return self._cluster.tenure(key) if self._cluster is not None else 0
+        return self.cluster.tenure(key) if self.cluster is not None else 0
 
     def begin_turn(self) -> Turn:
         clock = self.clock
@@ -80,7 +81,7 @@ class Interpreter:
     def perform(self, key: int, effects: list[Any], batch: Batch, releases: list[Any]) -> None:
         engine = self.engine
         assert engine is not None
-        cluster = self._cluster
+        cluster = self.cluster
         reads: list[ReadInbox] | None = None
         for effect in effects:
             kind = type(effect)
@@ -128,13 +129,13 @@ class Interpreter:
                 if sink is not None:
                     sink.deliver(effect.answer)
                     woken[effect.session] = sink
-                elif self._cluster is not None:
-                    self._cluster.push(effect.session, effect.answer)
+                elif self.cluster is not None:
+                    self.cluster.push(effect.session, effect.answer)
             elif type(effect) is Reply:
                 self.replied(effect.reply, effect.answer)
             elif type(effect) is Tell:
-                assert self._cluster is not None
-                self._cluster.tell(effect.to, effect.message)
+                assert self.cluster is not None
+                self.cluster.tell(effect.to, effect.message)
             else:
                 self._send_pin(effect.number, effect.pin)
         for sink in woken.values():
@@ -144,8 +145,8 @@ class Interpreter:
         then = self.replies.pop(reply, None)
         if then is not None:
             then(answer)
-        elif self._cluster is not None:
-            self._cluster.reply(reply, answer)  # somebody waits on another node
+        elif self.cluster is not None:
+            self.cluster.reply(reply, answer)  # somebody waits on another node
 
     def give_up(self, reply: int) -> None:
         """Nobody has answered in time."""
@@ -171,8 +172,8 @@ class Interpreter:
             if sink is not None:
                 sink.deliver(UnknownSession())
                 sink.flush()
-            elif self._cluster is not None:
-                self._cluster.push(att.session, UnknownSession())
+            elif self.cluster is not None:
+                self.cluster.push(att.session, UnknownSession())
 
     def crashed(self, key: int, message: Any, error: BaseException) -> None:
         """Our bug: the stack goes to the log, without values (bodies are values)."""
@@ -205,6 +206,8 @@ class Interpreter:
         for reply in list(self.replies):
             self.replied(reply, None)
         self.sessions.forget_attachments()
+        if self.cluster is not None:
+            self.cluster.forgot()
         again = UnknownSession()
         for sink in list(self.sessions.sinks.values()):
             sink.deliver(again)
@@ -213,3 +216,4 @@ class Interpreter:
     def recovered(self) -> None:
         log.info("store is sound again, ready")
         self.trouble = ""
+        self.look_for_work()

@@ -62,6 +62,12 @@ def run(
     return code if service.successor is None else service.leave()
 
 
+AMONG_OTHERS = (
+    "not restarted: this is one node of several; end it (SIGTERM), the others take over at once, "
+    "and start it again"
+)
+
+
 class Service:
     """The life of this process: a node, and after a restart that came to nothing one more.
 
@@ -95,8 +101,13 @@ class Service:
             loop.add_signal_handler(number, self._stop.set)
         self.desk = RestartDesk(self.folder)
         node = await self._first_node()
+        if node.others is not None:
+            node.others.when_ended = self._stop.set
         try:
             while (order := await self._next_order()) is not None:
+                if node.others is not None:
+                    order.end(AMONG_OTHERS, failed=True)
+                    continue
                 next_node = await self._restart(order, node)
                 if next_node is None:
                     return 0
@@ -109,7 +120,7 @@ class Service:
             self.desk.close(remove=self.successor is None)
             if self.ready_file is not None and self.successor is None:
                 self.ready_file.unlink(missing_ok=True)
-        return 0
+        return int(node.others is not None and node.others.ended)
 
     # ---- nodes ---------------------------------------------------------------------------
 

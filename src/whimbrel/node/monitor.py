@@ -24,8 +24,8 @@ from whimbrel.node.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from whimbrel.edge.listener import Listener
+    from whimbrel.node.storing import NodeStore
     from whimbrel.runtime.engine import Engine
-    from whimbrel.storage.sqlite import SqliteStore
 
 log = structlog.get_logger("whimbrel.alerts")
 
@@ -42,7 +42,7 @@ class Monitor:
         self,
         board: Board,
         engine: "Engine",
-        store: "SqliteStore",
+        store: "NodeStore",
         listener: "Listener",
         clock: Clock,
         certificate_days: Callable[[], float],

@@ -21,8 +21,8 @@ from whimbrel.runtime.cell import LOADING, PAUSED, READY, WAITING, Cell
 
 if TYPE_CHECKING:
     from whimbrel.edge.listener import Listener
+    from whimbrel.node.storing import NodeStore
     from whimbrel.runtime.engine import Engine
-    from whimbrel.storage.sqlite import SqliteStore
 
 SLICE = 5_000  # actors looked at in a second
 HEAD = 2_000  # entries of the turn queue looked at for a hot actor, when the slices are not all
@@ -109,7 +109,7 @@ class Queues:
     NAMES = ("turns", "writer", "output", "windows", "timers", "mailbox", "retries", "inboxes")
 
     def __init__(
-        self, engine: "Engine", store: "SqliteStore", listener: "Listener", limits: Limits
+        self, engine: "Engine", store: "NodeStore", listener: "Listener", limits: Limits
     ) -> None:
         self.window_percent = 0.0  # of the client that leaves most unconfirmed
         self._limits = limits

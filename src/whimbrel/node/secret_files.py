@@ -4,7 +4,11 @@ import os
 import secrets
 from pathlib import Path
 
+import asyncpg
+
+from whimbrel.domain.errors import Unready
 from whimbrel.protocol.sasl.verifiers import Keeper, keeper
+from whimbrel.storage.postgres.connections import connect
 
 
 def secret_file(path: Path, size: int) -> str:
@@ -17,6 +21,29 @@ def secret_file(path: Path, size: int) -> str:
 def scram_keeper(folder: Path) -> Keeper:
     """Makes the verifiers of new keys with this server's own salts."""
     return keeper(bytes.fromhex(secret_file(folder / "scram.secret", 32)))
+
+
+SHARED = ("scram.secret", "pin.secret", "admin.token")
+SHARED_BYTES = 32
+
+
+async def share_secrets(url: str, folder: Path) -> None:
+    """All nodes of an installation have the same ones: the first node's. Raises Unready."""
+    try:
+        db = await connect(url)
+        try:
+            for name in SHARED:
+                ours = secret_file(folder / name, SHARED_BYTES)
+                await db.execute(
+                    "INSERT INTO secret VALUES ($1, $2) ON CONFLICT DO NOTHING", name, ours
+                )
+                theirs = await db.fetchval("SELECT value FROM secret WHERE name = $1", name)
+                if theirs != ours:
+                    write_private(folder / name, theirs)
+        finally:
+            await db.close()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Unready(f"store.url: the installation's secrets cannot be read: {error}") from error
 
 
 def write_private(path: Path, text: str) -> None:

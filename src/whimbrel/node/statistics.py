@@ -5,9 +5,10 @@ import time
 
 from whimbrel.edge.listener import Listener
 from whimbrel.node.audit import Auditor
+from whimbrel.node.company import Company
 from whimbrel.node.interpreter import Interpreter
+from whimbrel.node.storing import NodeStore
 from whimbrel.runtime.engine import Engine
-from whimbrel.storage.sqlite import SqliteStore
 
 
 class Statistics:
@@ -15,11 +16,13 @@ class Statistics:
         self,
         engine: Engine,
         host: Interpreter,
-        store: SqliteStore,
+        store: NodeStore,
         listener: Listener,
         auditor: Auditor,
+        company: Company | None = None,
     ) -> None:
         self._auditor = auditor
+        self._company = company
         self._engine = engine
         self._host = host
         self._store = store
@@ -41,6 +44,8 @@ class Statistics:
         table.update({f"rules_{name}": value for name, value in self._host.counts.items()})
         table.update({f"edge_{name}": value for name, value in self._listener.statistics().items()})
         table.update(self._auditor.statistics())
+        if self._company is not None:
+            table.update(self._company.snapshot())
         for name in store.__struct_fields__:
             table[f"store_{name}"] = float(getattr(store, name))
         return table

@@ -30,7 +30,7 @@ from whimbrel.domain.rows import DELIVERED, MESSAGE, InboxRow, SentMarks, SentRo
 from whimbrel.domain.turn import Turn
 from whimbrel.node.config import Traces
 from whimbrel.node.interpreter import Interpreter
-from whimbrel.storage.sqlite import SqliteStore
+from whimbrel.node.storing import NodeStore
 
 UNDER_WAY_MAX = 1_000  # traces that have not ended; the oldest is given up
 SPREAD = 0x9E3779B97F4A7C15  # of Fibonacci hashing: neighbours fall far apart
@@ -226,7 +226,7 @@ def follow(
     settings: Traces,
     host: Interpreter,
     router: Router,
-    store: SqliteStore,
+    store: NodeStore,
     exporter: SpanExporter | None = None,
 ) -> Tracing:
     """From here on these parts are listened at. Without this call they are the plain ones."""
@@ -268,7 +268,7 @@ def _listen_at_host(host: Interpreter, tracing: Tracing) -> None:
     host.release = released  # type: ignore[method-assign]
 
 
-def _listen_at_store(store: SqliteStore, tracing: Tracing) -> None:
+def _listen_at_store(store: NodeStore, tracing: Tracing) -> None:
     commit = store.commit
 
     def committed(batch: Batch, done: Done) -> None:

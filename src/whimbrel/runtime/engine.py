@@ -729,6 +729,10 @@ class Engine:
         cells = [cell for cell, _ in islice(self._queue, at_most)]
         return max(cells, key=attrgetter("queued"), default=None)
 
+    def commits_under_way(self, lost: Callable[[int], bool]) -> bool:
+        """May a commit in which one of these actors ran still be written?"""
+        return self._stray or (self._flying is not None and any(map(lost, self._flying.touched)))
+
     @property
     def quiet(self) -> bool:
         """True when nothing is queued and nothing is being committed."""
