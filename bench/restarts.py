@@ -46,7 +46,7 @@ class Pair:
 
     async def watch(self, client: Client) -> None:
         async for event in client.events():
-            if isinstance(event, Connection) and "refused" in event.reason:
+            if isinstance(event, Connection) and "Connection refused" in event.reason:
                 self.refused += 1
 
     def gap_s(self, from_s: float, until_s: float) -> float:

@@ -130,7 +130,7 @@ async def test_a_database_of_another_schema_is_refused_or_wants_a_word(server: M
         set_schema(server, newest)
 
 
-@pytest.mark.parametrize("deed", ["kill", "raise"])
+@pytest.mark.parametrize("deed", ["kill", pytest.param("raise", marks=pytest.mark.soak)])
 async def test_the_next_process_ends_at_any_step(server: Mortal, deed: str) -> None:
     async with under_load(server) as company:
         for step in steps.NEXT:
@@ -156,14 +156,17 @@ async def test_a_next_process_that_hangs_before(server: Mortal) -> None:
 # ---- the old process is killed -------------------------------------------------------------
 
 
-async def test_the_old_process_is_killed_at_any_step(server: Mortal) -> None:
+@pytest.mark.parametrize(
+    "at", [("prepared", "let go", "handed over"), pytest.param(steps.OLD, marks=pytest.mark.soak)]
+)
+async def test_the_old_process_is_killed_at_any_step(server: Mortal, at: tuple[str, ...]) -> None:
     """Before the lock was handed over none is left (whoever watches the server starts another);
     after it there is one, and it serves.
     """
     async with Company(server, PAIRS) as company:
         await company.talks(50)
         server.native_port = int(server.ready["native"])
-        for step in steps.OLD:
+        for step in at:
             assert server.process is not None
             server.end_at(step, "kill")
             await restart(server)
@@ -195,18 +198,18 @@ def strays(server: Mortal) -> list[int]:
     return found
 
 
-async def test_a_signal_during_a_restart_ends_both(server: Mortal) -> None:
+@pytest.mark.parametrize("step", ["taking over", pytest.param("adopted", marks=pytest.mark.soak)])
+async def test_a_signal_during_a_restart_ends_both(server: Mortal, step: str) -> None:
     assert server.process is not None
-    for step in ("adopted", "taking over"):
-        server.end_at(step, "stop")
-        order = asyncio.create_task(restart(server))
-        await until(lambda: not (server.folder / "end-at").exists(), step)
-        server.process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(server.process.wait, 60)
-        assert server.process.returncode == 0
-        assert not strays(server)
-        assert (await order).code != 0
-        server.start()
+    server.end_at(step, "stop")
+    order = asyncio.create_task(restart(server))
+    await until(lambda: not (server.folder / "end-at").exists(), step)
+    server.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(server.process.wait, 60)
+    assert server.process.returncode == 0
+    assert not strays(server)
+    assert (await order).code != 0
+    server.start()
 
 
 async def test_killed_just_after_a_restart_nothing_is_lost(server: Mortal) -> None:

@@ -356,18 +356,23 @@ class Listener:
         for server in self._servers:
             server.close()
 
-    async def close(self, logins_per_s: int = 0) -> None:
-        """Tell everybody, flush, close.
+    def say_goodbye(self, logins_per_s: int, kept: type | None = None) -> None:
+        """To everybody but those of the type `kept`; what they say from here on is not taken.
 
         logins_per_s: of a restart, after which so many are asked back in each second; those of
         the first second at once (0: after a second, as for any stop).
         """
         self.stop_accepting()
-        if self._handle is not None:
-            self._handle.cancel()
-        for at, session in enumerate(list(self._sessions.values())):
+        sessions = [s for s in self._sessions.values() if kept is None or not isinstance(s, kept)]
+        for at, session in enumerate(sessions):
             wait_s = min(at // logins_per_s, COME_BACK_S_MAX) if logins_per_s else 1
             session.shut_down(wire.Error(ShuttingDown.code, "", True, wait_s))
+
+    async def close(self) -> None:
+        """Tell everybody who was not told, flush, close."""
+        self.say_goodbye(0)
+        if self._handle is not None:
+            self._handle.cancel()
         for server in self._servers:
             await server.wait_closed()
 

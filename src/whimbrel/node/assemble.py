@@ -99,6 +99,13 @@ class LocalRouter:
         self.tell: Callable[[int, ToActor], bool] = engine.post
 
 
+class Deaf:
+    """A router behind which nobody is any more: the connections that are left only end."""
+
+    def tell(self, account: int, message: ToActor) -> bool:
+        return True
+
+
 class Node:
     """A running server. start() raises Unready or ConfigError; stop() loses nothing.
 
@@ -536,6 +543,11 @@ class Node:
         await self._close_store()
         (self.folder / "admin.json").unlink(missing_ok=True)
 
+    @property
+    def has_other_nodes(self) -> bool:
+        """It gives its users to them and ends, instead of handing over to a process like it."""
+        return not isinstance(self.store, SqliteStore)
+
     async def hand_over(self) -> HandedOver:
         """Drain for a node that comes at once, in this process or in another one.
 
@@ -544,8 +556,14 @@ class Node:
         """
         assert isinstance(self.store, SqliteStore), "others take over from a node among others"
         carried = await self._drain(restarts=True)
+        self.listener.router = Deaf()
         self.store.close(keep_lock=True)
         return HandedOver(self.store.lock, carried, self._frozen_s)
+
+    async def see_off(self) -> None:
+        """After hand_over(): give everybody the time to read the goodbye, while others serve."""
+        await self._until(lambda: not len(self.listener), GOODBYE_S)
+        self.listener.abort()
 
     async def _drain(self, restarts: bool) -> bytes:
         """Nothing is taken, everything that was is committed; what XMPP sessions carry on."""
@@ -577,12 +595,14 @@ class Node:
         self._frozen_s = self.clock.monotonic_us() / 1e6
         if restarts:
             self.hub.frozen = True
+            self.listener.say_goodbye(self.config.restart.logins_per_s, kept=XmppStream)
             await self._until(lambda: self.engine.quiet or not self.engine.ready, DRAIN_S)
             carried = carry(self.hub)
-        await self.listener.close(self.config.restart.logins_per_s if restarts else 0)
+        await self.listener.close()
         self.hub.shut_down()
-        await self._until(lambda: not len(self.listener), GOODBYE_S)
-        self.listener.abort()  # who has not read the goodbye by now
+        if not restarts:
+            await self._until(lambda: not len(self.listener), GOODBYE_S)
+            self.listener.abort()  # who has not read the goodbye by now
         await self._until(lambda: self.engine.quiet or not self.engine.ready, DRAIN_S)
         for task in list(self._pins):
             task.cancel()

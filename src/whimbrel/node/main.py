@@ -195,6 +195,13 @@ class Service:
 
     async def _restart(self, order: Order, node: Node) -> Node | None:
         """The node that serves in this process from now on; None: none does."""
+        if node.has_other_nodes:
+            order.end(
+                "this is one node of several: stop it and start it again, others take its users"
+                " meanwhile (docs/cluster.md)",
+                failed=True,
+            )
+            return node
         successor = Successor(order, self.sockets, self.config.restart)
         self.desk.busy = "the next process prepares"
         if not await self._prepared(successor, order):
@@ -212,9 +219,12 @@ class Service:
         try:
             gap_s = await over
         except RestartFailed as failed:
-            return await self._go_on(order, handed, str(failed))
+            next_node = await self._go_on(order, handed, str(failed))
+            await node.see_off()
+            return next_node
         self._handed(successor, order, gap_s)
         await order.heard()
+        await node.see_off()
         return None
 
     async def _prepared(self, successor: Successor, order: Order) -> bool:
