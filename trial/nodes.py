@@ -117,7 +117,7 @@ class Trial:
                 + "".join(f"{name} = {port}\n" for name, port in listen.items())
                 + f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
                 + f'[store]\nurl = "{store_url}"\n[bus]\nurl = "{bus_url}"\n'
-                + f'[node]\nname = "node-{number}"\n'
+                + f'[node]\nname = "node-{number}"\nmedia = "{folder}/media"\n'
                 + '[log]\nformat = "json"\nlevel = "info"\n'
                 + more
             )

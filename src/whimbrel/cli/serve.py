@@ -10,8 +10,9 @@ from rich.panel import Panel
 
 from whimbrel.edge.certificate import shown_fingerprint
 from whimbrel.node.assemble import Node
-from whimbrel.node.config import ConfigError, load_config
-from whimbrel.node.main import run
+from whimbrel.node.config import Config, ConfigError, load_config
+from whimbrel.node.main import run, set_up_log
+from whimbrel.node.processes import Processes, as_child, check
 
 
 def serve(
@@ -28,6 +29,9 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="Add two accounts that answer: wren and echo.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", help="Nodes on this machine, behind the same ports.")
+    ] = 1,
     installed_rules: Annotated[
         bool,
         typer.Option("--installed-rules", help="Do not load accepted upgrades again."),
@@ -41,9 +45,25 @@ def serve(
         raise typer.Exit(1) from error
     if data is not None:
         settings = msgspec.structs.replace(settings, data=str(data))
-    raise typer.Exit(
-        run(settings, Path(settings.data), ready_file, announce, demo, installed_rules)
-    )
+    child = as_child(settings)
+    if child is not None:
+        code = run(child, Path(settings.data), ready_file, lambda node: None)
+    elif processes != 1:
+        code = _serve_many(settings, config, ready_file, processes)
+    else:
+        code = run(settings, Path(settings.data), ready_file, announce, demo, installed_rules)
+    raise typer.Exit(code)
+
+
+def _serve_many(settings: Config, file: Path | None, ready_file: Path | None, count: int) -> int:
+    try:
+        check(settings, count)
+    except ConfigError as error:
+        typer.echo(f"whimbrel: {error}", err=True)
+        return 1
+    set_up_log(settings)
+    assert file is not None, "there is a store.url"
+    return Processes(settings, file, Path(settings.data), ready_file, count).run()
 
 
 def announce(node: Node) -> None:

@@ -24,8 +24,11 @@ class Place(msgspec.Struct, frozen=True):
     port: int
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
-    """One socket for each address of the host. Raises OSError; then none is left open."""
+def bind(host: str, port: int, shared: bool = False) -> list[socket.socket]:
+    """One socket for each address of the host. Raises OSError; then none is left open.
+
+    shared: other processes of the same user listen there too, and the kernel spreads.
+    """
     found: list[socket.socket] = []
     infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     try:
@@ -33,6 +36,8 @@ def bind(host: str, port: int) -> list[socket.socket]:
             one = socket.socket(family, kind, protocol)
             found.append(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             one.bind(address)
@@ -49,6 +54,7 @@ class ListenSockets:
     def __init__(self, inherited: Mapping[Place, Sequence[socket.socket]] | None = None) -> None:
         self._inherited = {place.name: (place, list(s)) for place, s in (inherited or {}).items()}
         self._open: dict[str, tuple[Place, list[socket.socket]]] = {}
+        self.shared = False  # with other processes of this installation
 
     def open(self, place: Place) -> list[socket.socket]:
         """Duplicates of the sockets of this place, for a server. Raises OSError."""
@@ -67,7 +73,7 @@ class ListenSockets:
 
     def _bind(self, place: Place) -> list[socket.socket]:
         try:
-            return bind(place.host, place.port)
+            return bind(place.host, place.port, self.shared)
         except OSError as error:
             error.filename = f"{place.host}:{place.port}"
             raise

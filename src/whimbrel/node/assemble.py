@@ -360,8 +360,17 @@ class Node:
         }
 
     def _open_media(self) -> MediaService | None:
-        media = self.config.media
-        return open_media(media, self.folder, self.clock) if media.on else None
+        media, shared = self.config.media, self.config.node.media
+        if not media.on:
+            return None
+        if self.others is not None and not shared:
+            log.warning(
+                "files that people send are known to this node only: let the balancer bring all "
+                "of /v1/media, /v1/put and /m to one node, or give nodes of one machine node.media"
+            )
+        folder = Path(shared) if shared else self.folder
+        make_folder(folder)
+        return open_media(media, folder, self.clock)
 
     def _open_hub(self) -> Hub:
         secret = bytes.fromhex(secret_file(self.folder / "scram.secret", 32))

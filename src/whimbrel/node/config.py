@@ -45,6 +45,7 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     xmpp_component: int = 5347  # XEP-0114, on plain_host, if xmpp.components names any
     xmpp_plain: int = -1  # the same without TLS, on plain_host only (behind a terminator, bench)
     plain_host: str = "127.0.0.1"
+    shared: bool = False  # other processes of this installation listen on the same ports
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,11 +93,12 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ""
 
 
-class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Who this process is among others of one installation."""
 
     name: str = ""  # stays the same over restarts; "": the machine's name and the data folder
     address: str = ""  # where people find it, for `whimbrel cluster status`
+    media: str = ""  # a folder for files that all nodes of this machine share; "": data folder
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -212,7 +214,7 @@ def _check(config: Config) -> None:
             raise ConfigError(f'listen.{name}: write an address, like "127.0.0.1"')
     for name in Listen.__struct_fields__:
         port = getattr(config.listen, name)
-        if isinstance(port, str):
+        if isinstance(port, str | bool):
             continue
         if not -1 <= port <= 65535:
             raise ConfigError(f"listen.{name}: write a port from 0 to 65535, or -1 for off")

@@ -134,6 +134,7 @@ class Service:
         before = predecessor()
         if before is None:
             self.sockets = ListenSockets(from_service_manager())
+            self.sockets.shared = self.config.listen.shared
             node = self._node()
             await node.start()
             await self._is_up(node)
