@@ -7,9 +7,11 @@ dialogue stand in tests/laws (docs/laws.md); the two lists together cover the wh
 """
 
 from sim.device import SimDevice
+from sim.leases import SimLeases
 from sim.node import SimNode
 from sim.planting import Edit, Mutant
 from sim.xmpp_mutants import XMPP
+from whimbrel.cluster.shards import Holdings
 from whimbrel.edge.session import Session
 from whimbrel.logic import (
     deliver,
@@ -109,12 +111,12 @@ TABLE = (
         "wakers",
         (
             Edit(
-                SimNode._take_over,
-                "self.after(",
+                SimLeases._take_over,
+                "self.node.after(",
                 "import copy\n"
-                "    early = vars(self).setdefault('early', {})\n"
-                "    early[number] = copy.deepcopy(self.world.disk.tables)\n"
-                "    self.after(900_000 + ",
+                "    early = vars(self.node).setdefault('early', {})\n"
+                "    early[number] = copy.deepcopy(self.disk.tables)\n"
+                "    self.node.after(900_000 + ",
             ),
             Edit(
                 MemoryStore._read,
@@ -130,7 +132,7 @@ TABLE = (
         6,
         "after a commit of unknown end the shards are not taken again",
         "unknowns",
-        (Edit(SimNode.retake, "in self.epochs:", "in ():"),),
+        (Edit(SimLeases.retake, "self._set_owner(shard, self.node.number)", "shard.epoch"),),
     ),
     Mutant(
         "unknown-outcome-taken-as-success",
@@ -254,16 +256,17 @@ TABLE = (
     Mutant(
         "shards-not-checked-at-renewal",
         6,
-        "a node that lost a shard goes on until a commit is refused",
+        "a node that lost a shard goes on, also after a commit was refused",
         "takeovers",
         (
             Edit(
-                SimNode._renewed,
-                "if disk.shards[number].owner == self.number "
-                "and disk.shards[number].epoch == epoch",
-                "if epoch",
+                Holdings.renewed,
+                "if answer.owners[shard] != self.node or answer.epochs[shard] != epoch",
+                "if not epoch",
             ),
-            Edit(SimNode._tick, "now_us > self.held_until_us", "False"),
+            Edit(SimLeases.retake, "self.epochs.keys() - epochs.keys()", "()"),
+            Edit(Holdings.late, "now_us < self.until_us", "True"),
+            Edit(Holdings.epoch, "now_us >= self.until_us", "False"),
         ),
     ),
     Mutant(
@@ -476,7 +479,8 @@ OWN = (
         "a node goes on although its lease may be taken (the fence alone holds it)",
         "takeovers",
         (
-            Edit(SimNode._tick, "now_us > self.held_until_us", "False"),
+            Edit(Holdings.late, "now_us < self.until_us", "True"),
+            Edit(Holdings.epoch, "now_us >= self.until_us", "False"),
             Edit(SimNode.holds, "in known.items():", "in ():"),
         ),
     ),

@@ -1,8 +1,7 @@
 """A node: the production engine, rules, interpreter and sessions over a played disk and time.
 
-Between nodes the production router (cluster/router.py) talks over a played bus. What stands here
-and not in production code yet is the taking and keeping of leases (DELIVERY.md "Takeover"): the
-cluster of a later version brings its own and is then played instead.
+Between nodes the production router (cluster/router.py) talks over a played bus; leases.py keeps and
+takes shards by the production rules (cluster/shards.py).
 """
 
 from collections import Counter
@@ -12,7 +11,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from sim.client import DOMAIN
-from sim.disk import LEASE_US, SimStore
+from sim.disk import SimStore
+from sim.leases import SimLeases
 from sim.network import Line
 from sim.time import MS, SECOND, NodeClock
 from whimbrel.cluster.ports import NodeInfo
@@ -40,8 +40,6 @@ from whimbrel.runtime.engine import Engine
 if TYPE_CHECKING:
     from sim.world import SimWorld
 
-RENEW_US = 3 * SECOND
-TAKE_US = 1 * SECOND
 TICK_US = 100 * MS
 SCAN_TICKS = 600  # open work is looked for every minute
 EXPIRY_TICKS = 6_000
@@ -99,7 +97,7 @@ class SimShards:
         self._watchers: list[tuple[Changed, Changed]] = []  # gained, moved
 
     def epoch(self, shard: int) -> int:
-        return self.sim.epochs.get(shard, -1)
+        return self.sim.leases.epoch(shard)
 
     def owner(self, shard: int) -> int:
         return self.sim.world.disk.shards[shard].owner
@@ -162,8 +160,7 @@ class SimNode:
         self.frozen_until_us = 0
         self._held: list[tuple[int, Callable[[], None]]] = []  # while it is stopped
         self.cut_off = False  # from the database
-        self.epochs: dict[int, int] = {}  # shards that this node believes to own
-        self.held_until_us = 0
+        self.leases: SimLeases
 
     # ---- life ----------------------------------------------------------------------------
 
@@ -172,7 +169,7 @@ class SimNode:
         world = self.world
         self.up = True
         self.incarnation += 1
-        self.epochs = {}
+        self.leases = SimLeases(self)
         self.ticks = 0
         inline = self.chance.random() < 0.5
         self.store = SimStore(world.disk, self, self.chance, inline)
@@ -219,8 +216,7 @@ class SimNode:
             world.versions.booted(self)
         self.watch = ClockWatch(self.clock)
         world.story.add("boot", self.number)
-        self._renew()
-        self._take()
+        self.leases.begin()
         self._tick()
 
     def crash(self, why: str = "") -> None:
@@ -230,7 +226,6 @@ class SimNode:
         self.world.story.add("crash", self.number, why)
         self.up = False
         self.incarnation += 1
-        self.epochs = {}
         for line in list(self.edge.lines.values()):
             line.is_closed = True
             line.cut()
@@ -298,7 +293,7 @@ class SimNode:
         return not self.cut_off
 
     def tenure(self, account: int) -> int:
-        return self.epochs.get(self.world.disk.shard_of(account), -1)
+        return self.leases.epoch(self.world.disk.shard_of(account))
 
     def known(self, touched: dict[int, int]) -> dict[int, int]:
         """The epochs of a batch by shard: the oldest under which one of its actors ran."""
@@ -316,97 +311,13 @@ class SimNode:
                 return False
         return True
 
-    def _renew(self) -> None:
-        self.after(RENEW_US, self._renew)
-        asked_us = self.clock.monotonic_us()
-        self.after(self.chance.randrange(500, 20 * MS), lambda: self._renewed(asked_us))
-
-    def _renewed(self, asked_us: int) -> None:
-        """The answer tells which shards are still ours; all others are dropped at once."""
-        if not self.reaches_database():
-            return
-        disk = self.world.disk
-        disk.expires[self.number] = self.world.time.now_us + LEASE_US
-        self.held_until_us = asked_us + LEASE_US
-        self._keep(
-            {
-                number
-                for number, epoch in self.epochs.items()
-                if disk.shards[number].owner == self.number and disk.shards[number].epoch == epoch
-            }
-        )
-
     def retake(self) -> None:
         """After a commit of which nobody knows the end: a higher epoch fences it out."""
-        for number in self.epochs:
-            shard = self.world.disk.shards[number]
-            if shard.owner == self.number and shard.epoch == self.epochs[number]:
-                shard.epoch += 1
-                self.epochs[number] = shard.epoch
+        self.leases.retake()
 
-    def _keep(self, shards: set[int]) -> None:
-        lost = self.epochs.keys() - shards
-        if not lost:
-            return
-        self.world.story.add("lets go", self.number, sorted(lost))
-        for shard in lost:
-            del self.epochs[shard]
-        shard_of = self.world.disk.shard_of
-        self.engine.abandon(lambda account: shard_of(account) in lost)
-
-    def _take(self) -> None:
-        """Shards without an owner, or whose owner's lease has run out, up to a fair share."""
-        self.after(TAKE_US, self._take)
-        if not self.reaches_database() or not self.engine.ready:
-            return
-        world = self.world
-        now_us = world.time.now_us
-        if world.disk.expires.get(self.number, -1) <= now_us:
-            return
-        alive = sum(expires > now_us for expires in world.disk.expires.values())
-        share = -(-len(world.disk.shards) // max(1, alive))
-        if len(self.epochs) > share and self.chance.random() < 0.3:
-            self._hand_over(len(self.epochs) - share)
-        for number, shard in enumerate(world.disk.shards):
-            free = shard.owner < 0 or world.disk.expires.get(shard.owner, -1) <= now_us
-            mine = shard.owner == self.number and number not in self.epochs
-            if len(self.epochs) >= share:
-                if mine:  # let go of here when the lease had run out, never given back
-                    shard.owner = -1
-            elif free or mine:
-                self._take_over(number)
-
-    def _take_over(self, number: int) -> None:
-        """Raise the epoch and commit; only then is anything loaded."""
-        self.after(self.chance.randrange(100, 20 * MS), lambda: self._raise(number))
-
-    def _raise(self, number: int) -> None:
-        """On the database: expired is judged there, by its own clock."""
-        shard = self.world.disk.shards[number]
-        expires_us = self.world.disk.expires.get(shard.owner, -1)
-        if shard.owner not in (-1, self.number) and expires_us > self.world.time.now_us:
-            return  # somebody else was faster
-        shard.epoch += 1
-        shard.owner = self.number
-        epoch = shard.epoch
-        self.after(self.chance.randrange(100, 5 * MS), lambda: self._taken(number, epoch))
-
-    def _taken(self, number: int, epoch: int) -> None:
-        shard = self.world.disk.shards[number]
-        if shard.epoch == epoch and shard.owner == self.number:
-            self.epochs[number] = epoch
-            self.world.story.add("owns", self.number, number, epoch)
-            self.shards.taken(number)
-            self._scan_soon()
-
-    def _hand_over(self, count: int) -> None:
-        """Another node has fewer: give some up, without waiting for the lease to end."""
-        given = set(sorted(self.epochs)[:count])
-        for number in given:
-            shard = self.world.disk.shards[number]
-            if shard.owner == self.number:
-                shard.owner = -1
-        self._keep(self.epochs.keys() - given)
+    def gained(self, shard: int) -> None:
+        self.shards.taken(shard)
+        self._scan_soon()
 
     # ---- time ----------------------------------------------------------------------------
 
@@ -415,8 +326,7 @@ class SimNode:
         self.after(TICK_US, self._tick)
         self.ticks += 1
         now_us = self.clock.monotonic_us()
-        if self.epochs and now_us > self.held_until_us:
-            self._keep(set())  # the lease may be taken by now
+        self.leases.look_at_the_clock()
         self.engine.tick(now_us)
         if self.ticks % 10:
             return

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from tests.cluster.parts import eventually, plain
-from whimbrel.cluster import table
+from whimbrel.cluster import leases, table
 from whimbrel.cluster.leases import LeaseKeeper
 from whimbrel.domain.ids import SHARDS
 from whimbrel.node.clock import SystemClock
@@ -256,3 +257,19 @@ async def test_whose_number_was_given_away_gets_another_one(cluster: Cluster, db
 
 async def _fresh(url: str) -> Any:
     return await plain(url)
+
+
+async def test_a_renewal_that_was_given_up_in_the_middle_is_tried_again(
+    cluster: Cluster, db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncpg has errors of its own for a transaction that ends so; none may end the keeper."""
+    first = await cluster.join("a")
+    monkeypatch.setattr(leases, "RENEW_S_MAX", 0.3)
+    held = db.transaction()
+    await held.start()
+    await db.fetch("SELECT FROM node WHERE id = $1 FOR UPDATE", first.keeper.node.number)
+    await eventually(lambda: first.keeper.trouble)
+    monkeypatch.undo()
+    await held.rollback()
+    await eventually(lambda: not first.keeper.trouble)
+    await cluster.settled(4096)

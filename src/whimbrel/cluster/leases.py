@@ -32,7 +32,14 @@ QUIET_S_MAX = 0.5  # how long shards that are given may finish what they had beg
 DROP_S_MAX = 2.0  # how long shards that are given wait for commits under way
 
 Changed = Callable[[frozenset[int]], None]
-_TROUBLE = (Unready, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_TROUBLE = (
+    Unready,
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a transaction that was given up in the middle of a statement
+)
 
 
 async def _at_once(shards: frozenset[int]) -> None:
@@ -210,7 +217,7 @@ class LeaseKeeper:
             except table.Lost:
                 self._lost(self._holdings.dropped(list(self._holdings.epochs)))
                 await self._claim_again()
-            except _TROUBLE as error:
+            except Exception as error:  # whatever it is, the lease has to be renewed
                 self._failed(error)
                 await asyncio.sleep(RECONNECT_S)
 

@@ -711,7 +711,13 @@ class Engine:
             if state is not None:
                 self.host.dropped(key, state)
         self.host.abandoned(lost)
-        if any(map(lost, self._open.touched)):
+        touched = self._open.touched
+        if not any(map(lost, touched)):
+            return
+        if not (self._open.rows or self._releases):  # they ran, and nothing came of it
+            for key in [key for key in touched if lost(key)]:
+                del touched[key]
+        else:
             self._fail(Outcome.FENCED, "its shards belong to another node now")
 
     @property
@@ -732,6 +738,11 @@ class Engine:
     def commits_under_way(self, lost: Callable[[int], bool]) -> bool:
         """May a commit in which one of these actors ran still be written?"""
         return self._stray or (self._flying is not None and any(map(lost, self._flying.touched)))
+
+    def gathers(self, lost: Callable[[int], bool]) -> bool:
+        """Did one of these run in the batch that leaves next, if anything comes of that batch?"""
+        gathered = self._open.rows or self._releases
+        return bool(gathered) and any(map(lost, self._open.touched))
 
     @property
     def quiet(self) -> bool:

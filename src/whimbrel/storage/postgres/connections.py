@@ -125,6 +125,8 @@ def words(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, OSError):
         return f"connection lost ({error.strerror or type(error).__name__})"
+    if isinstance(error, asyncpg.InternalClientError):
+        return "connection lost (in the middle of a statement)"
     if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError):
         return f"connection lost ({type(error).__name__})"
     # Ours: a value that no column can hold. Its text might quote the value.
