@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,15 @@ async def _commit(store: PostgresStore, batch: Batch) -> Outcome:
     return await answer
 
 
+def _set(answer: "asyncio.Future[bool]", sound: bool, why: str) -> None:
+    answer.set_result(sound)
+
+
 async def _recover(store: PostgresStore) -> None:
     sound = False
     while not sound:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        store.recover(lambda sound, why, to=answer: to.set_result(sound))
+        store.recover(partial(_set, answer))
         sound = await answer
 
 
@@ -83,10 +88,10 @@ async def pause(url: str, pids: dict[int, int], pauses: int) -> None:
     """pids: node number -> process."""
     db = await asyncpg.connect(url)
     for n in range(pauses):
-        owner = await _owner(db, lambda owner: owner in pids)
+        owner = await _owner(db, set(pids))
         await asyncio.sleep(random.random() * 0.05)  # somewhere between two commits, or in one
         os.kill(pids[owner], signal.SIGSTOP)
-        heir = await _owner(db, lambda other, owner=owner: other in pids and other != owner)
+        heir = await _owner(db, set(pids) - {owner})
         epoch = await db.fetchval("SELECT epoch FROM shard WHERE id = $1", SHARD)
         await _until(db, "SELECT EXISTS (SELECT FROM inbox WHERE extra >= $1)", epoch)
         os.kill(pids[owner], signal.SIGCONT)
@@ -96,11 +101,11 @@ async def pause(url: str, pids: dict[int, int], pauses: int) -> None:
     await db.close()
 
 
-async def _owner(db: Any, fits: Any) -> int:
+async def _owner(db: Any, among: set[int]) -> int:
     deadline = time.monotonic() + TAKEN_S_MAX
     while time.monotonic() < deadline:
         owner = await db.fetchval("SELECT owner FROM shard WHERE id = $1", SHARD)
-        if owner is not None and fits(owner):
+        if owner in among:
             return int(owner)
         await asyncio.sleep(0.02)
     raise AssertionError("the shard was not taken over")

@@ -163,6 +163,29 @@ def own() -> Iterator[server.PostgresServer]:
     made.remove()
 
 
+def test_after_a_recovery_nothing_is_read_over_an_old_connection(held: PostgresHolder) -> None:
+    """It may lead to a primary that is none any more, and go on to answer."""
+
+    def readers() -> set[int]:
+        found = held.execute(
+            """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+ AND query LIKE '%LEFT JOIN pair p%' AND pid <> pg_backend_pid()"""
+        )
+        return {row[0] for row in found}
+
+    for _ in range(6):
+        held.get(UserWant(ALICE))
+    before = readers()
+    assert before
+    assert held.recover() == (True, "")
+    for _ in range(100):
+        held.get(UserWant(ALICE))
+        if not readers() & before:  # a backend takes a moment to notice its end
+            break
+    assert not readers() & before
+    assert readers()
+
+
 def test_a_database_that_is_away_fails_by_name_and_comes_back(own: server.PostgresServer) -> None:
     held = postgres(server.database_of(own, "away"))
     held.put(account(ALICE))

@@ -103,6 +103,7 @@ class PostgresStore:
         self._to_write = asyncio.Event()
         self._writing = asyncio.Lock()  # held during a commit, and during a recovery
         self._begun_s = 0.0
+        self._era_of_readers = 0  # raised by every recovery
         self._loads: asyncio.Queue[tuple[Sequence[Want], Loaded]] = asyncio.Queue()
         self._broken = ""  # why nothing is written until recover() succeeded
         self._warning = ""  # said by the database during the commit under way
@@ -280,9 +281,15 @@ class PostgresStore:
         """All that waits is read together: many actors wake with a few statements."""
         db: Any = None
         queue = self._loads
+        era = self._era_of_readers
         try:
             while True:
                 jobs = [await queue.get()]
+                if era != self._era_of_readers:  # the primary may be another server by now
+                    era = self._era_of_readers
+                    if db is not None:
+                        db.terminate()
+                        db = None
                 count = len(jobs[0][0])
                 while count < WANTS_MAX and not queue.empty():
                     jobs.append(queue.get_nowait())
@@ -344,6 +351,7 @@ class PostgresStore:
                 await self._connect_writer()
                 if self.ownership is not None:
                     await self.ownership.retake()
+                self._era_of_readers += 1
                 self._broken = ""
                 self.statistics.recoveries += 1
             except Exception as error:  # whatever it is: whoever waits hears of it
