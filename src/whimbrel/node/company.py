@@ -86,6 +86,7 @@ class Company:
             loop.call_soon,
         )
         host.cluster = self.router
+        self.keeper.quiesce = self._quiet
         self.keeper.settle = self._settled
         self.keeper.watch(lambda gained: scan(), self._lost)
         return self.router
@@ -101,6 +102,19 @@ class Company:
     def _lost(self, shards: frozenset[int]) -> None:
         assert self._engine is not None
         self._engine.abandon(lambda account: account % SHARDS in shards)
+
+    async def _quiet(self, shards: frozenset[int]) -> None:
+        """What was begun for them has left before they are given away: else the whole batch, with
+        everybody else's rows, would have to fail.
+        """
+        engine = self._engine
+        assert engine is not None
+
+        def lost(account: int) -> bool:
+            return account % SHARDS in shards
+
+        while engine.commits_under_way(lost) or engine.gathers(lost):  # noqa: ASYNC110
+            await asyncio.sleep(SETTLE_S)
 
     async def _settled(self, shards: frozenset[int]) -> None:
         """No commit that touches them is under way any more. The engine knows no asyncio."""
