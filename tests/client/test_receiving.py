@@ -275,6 +275,20 @@ async def test_a_fatal_error_of_another_kind_is_followed_by_a_reconnect(
         assert any("shutting-down" in reason for reason in reasons)
 
 
+async def test_who_is_asked_to_come_back_later_does_and_adds_chance(
+    server: FakeServer, make_client: MakeClient
+) -> None:
+    async with make_client() as client:
+        events = client.events()
+        peer = await server.accept()
+        peer.say(wire.Error("shutting-down", fatal=True, retry_after=7))
+        async with asyncio.timeout(5):
+            async for event in events:
+                if isinstance(event, Connection) and event.state == "offline":
+                    assert 7 <= event.retry_s <= 8
+                    break
+
+
 async def test_a_server_that_talks_nonsense_is_left(
     server: FakeServer, make_client: MakeClient
 ) -> None:

@@ -4,27 +4,35 @@ The next node stands in the same process; that the same goes from one process to
 tests/node/test_restart.py.
 """
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.raw import RawClient, client_context, connect
 from tests.xmpp.house import DOMAIN, EVERY_PORT, House
 from tests.xmpp.talk import CLIENT, SM, Ended, Talker
 from whimbrel.domain.limits import Limits
 from whimbrel.edge.sockets import ListenSockets
 from whimbrel.node.assemble import Node
-from whimbrel.node.config import Config
+from whimbrel.node.config import Config, Restart
 from whimbrel.node.samples import NO_PROBE
+from whimbrel.protocol import wire
 
 
 class Moving:
     """A house whose node is followed by another one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Restart | None = None) -> None:
         self.folder = folder
         self.sockets = ListenSockets()
         self.config = Config(
-            probe=NO_PROBE, domain=DOMAIN, listen=EVERY_PORT, limits=Limits(idle_ping_s=3600.0)
+            probe=NO_PROBE,
+            domain=DOMAIN,
+            listen=EVERY_PORT,
+            limits=Limits(idle_ping_s=3600.0),
+            restart=settings or Restart(),
         )
 
     async def __aenter__(self) -> "Moving":
@@ -42,7 +50,8 @@ class Moving:
         handed = await self.home.node.hand_over()
         node = Node(self.config, self.folder, self.sockets)
         await node.start(handed.lock, handed.carried)
-        self.home.node = node
+        old, self.home.node = self.home.node, node
+        await old.see_off()
 
 
 class Phone:
@@ -189,3 +198,25 @@ async def test_sessions_that_another_version_wrote_are_left_and_clients_bind_ane
         await talker.say(f"<resume xmlns='{SM}' previd='{bob.token}' h='{bob.h}'/>")
         assert (await talker.wire.next()).tag == f"{{{SM}}}failed"
         await talker.bind("phone")
+
+
+async def test_clients_of_our_own_are_told_to_come_back_one_after_the_other(
+    tmp_path: Path,
+) -> None:
+    """So many in each second as the configuration says."""
+    async with Moving(tmp_path, Restart(logins_per_s=2)) as house:
+        waits: list[int] = []
+
+        def heard(client: RawClient, messages: list[Any]) -> None:
+            waits.extend(m.retry_after for m in messages if isinstance(m, wire.Error) and m.fatal)
+
+        clients = []
+        for n in range(5):
+            key = await house.home.account(f"phone-{n}")
+            device = house.home.devices[f"phone-{n}"]
+            clients.append(RawClient(f"phone-{n}", key, device, client_context(), heard))
+            await connect(clients[-1], "127.0.0.1", house.home.ports["native"])
+        await house.move()
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(client.closed for client in clients))
+        assert sorted(waits) == [0, 0, 1, 1, 2]
