@@ -149,6 +149,8 @@ def inner_of(stanza: Stanza, prefixes: dict[str, str], limits: XmlLimits, forged
 
     forged: it holds ids that only a server may give (XEP-0359 section 4), which are left out.
     """
+    if stanza.inner is not None and not forged:
+        return stanza.inner
     raw = stanza.raw
     start = _START.match(raw)
     assert start is not None

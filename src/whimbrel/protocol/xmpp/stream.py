@@ -18,6 +18,7 @@ import msgspec
 from whimbrel.protocol.xmpp.element import Element
 from whimbrel.protocol.xmpp.errors import StreamError
 from whimbrel.protocol.xmpp.names import CLIENT, COMPONENT, FRAMING, STREAMS
+from whimbrel.protocol.xmpp.plain import read_plain
 
 _SEPARATOR = " "  # cannot stand in a name, and expat refuses namespaces that hold it
 _TAG = re.compile(rb"<[^>\"']*(?:\"[^\"]*\"[^>\"']*|'[^']*'[^>\"']*)*>")
@@ -57,13 +58,16 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 class Stanza:
-    """A first-level element. `raw`: the bytes it came in."""
+    """A first-level element. `raw`: the bytes it came in. `inner`: what stands between its tags, if
+    that means the same in any stream of jabber:client; None: it has to be looked at.
+    """
 
-    __slots__ = ("element", "raw")
+    __slots__ = ("element", "inner", "raw")
 
-    def __init__(self, element: Element, raw: bytes) -> None:
+    def __init__(self, element: Element, raw: bytes, inner: str | None = None) -> None:
         self.element = element
         self.raw = raw
+        self.inner = inner
 
 
 Event = Opened | Stanza | Closed
@@ -89,6 +93,7 @@ class StreamReader:
         self._start = -1  # position of the stanza at hand
         self._fed = 0
         self._tag = b""  # the header's own, to begin again with
+        self._plain = False  # the header declares jabber:client: plain.py may read
         self._parser: Any = None  # made when there is something to read
 
     def _made(self) -> Any:
@@ -121,6 +126,10 @@ class StreamReader:
         Never more is parsed at once than the stanza at hand may still have, so that a refusal does
         not depend on how the bytes were split.
         """
+        if self._plain and self._start < 0 and self._fed == self._kept_at:
+            data = self._read_plain(data)
+            if not data:
+                return self.events
         room = self.limits.stanza_bytes_max + 1 - self.pending
         while len(data) > room:
             self._parse(data[:room])
@@ -128,6 +137,33 @@ class StreamReader:
             room = self.limits.stanza_bytes_max + 1 - self.pending
         self._parse(data)
         return self.events
+
+    def _read_plain(self, data: bytes) -> bytes:
+        """Take the plain stanzas that `data` begins with; what is left is for the parser, which
+        need not know of them.
+        """
+        if self._depth != self._base:
+            return data
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return data
+        limits = self.limits
+        at, end = 0, len(text)
+        narrow = end == len(data)
+        while at < end:
+            if text[at] in " \t\r\n":
+                at += 1
+                continue
+            plain = read_plain(text, at, limits.attributes_max, limits.children_max)
+            if plain is None:
+                break
+            raw = data[at : plain.end] if narrow else text[at : plain.end].encode()
+            if len(raw) > limits.stanza_bytes_max:
+                break
+            self._events.append(Stanza(plain.element, raw, plain.inner))
+            at = plain.end
+        return data[at:] if narrow else text[at:].encode()
 
     def rest(self) -> None:
         """Between two stanzas of a quiet stream: a third of what its connection costs is its
@@ -247,6 +283,7 @@ class StreamReader:
                 if uri not in (None, "", self._default):
                     text = f"the default namespace is {self._default}"
                     raise StreamError("invalid-namespace", text)
+                self._plain = uri == CLIENT
             else:
                 self.prefixes[prefix] = uri or ""
 
