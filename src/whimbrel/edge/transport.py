@@ -200,6 +200,10 @@ class Connection(asyncio.BufferedProtocol):
         incoming = self._incoming
         filled = 0
         try:
+            filled = int(tls.read(TLS_READ_BYTES, _PLAIN_BUFFER))  # nearly always all there is
+            if not filled:
+                self._finish_input(0)
+                return
             while incoming.pending or tls.pending():
                 count = tls.read(TLS_READ_BYTES - filled, _PLAIN_VIEW[filled:])
                 if not count:
@@ -224,7 +228,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._outgoing.pending:  # a key update wants an answer
             self._send_encrypted()
         if filled:
-            self._app.received(bytes(_PLAIN_VIEW[:filled]))
+            self._app.received(_PLAIN_VIEW[:filled].tobytes())
 
     def _finish_input(self, filled: int) -> None:
         """The peer said close_notify: what came before it still counts."""
@@ -308,6 +312,10 @@ class Connection(asyncio.BufferedProtocol):
         assert transport is not None
         if self._tls is None:
             transport.write(data)
+            return
+        if len(data) <= TLS_WRITE_BYTES:
+            self._tls.write(data)
+            transport.write(self._outgoing.read())
             return
         view = memoryview(data)
         for start in range(0, len(data), TLS_WRITE_BYTES):

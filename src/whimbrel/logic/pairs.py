@@ -169,20 +169,29 @@ def floor_of(user: User) -> int:
     if len(devices) == 1:  # nearly everybody
         for device in devices.values():
             return device.confirmed
-    return min((device.confirmed for device in user.devices.values()), default=user.tail)
+    if not devices:
+        return user.tail
+    lowest = NEVER
+    for device in devices.values():
+        if device.confirmed < lowest:
+            lowest = device.confirmed
+    return lowest
 
 
 def offline_of(user: User) -> Device | None:
     """Where messages wait for the account's XMPP clients; None if it never had one."""
-    return next((each for each in user.devices.values() if each.kind == OFFLINE), None)
+    for device in user.devices.values():
+        if device.kind == OFFLINE:
+            return device
+    return None
 
 
 def has_readers(user: User, sender: Device) -> bool:
     """Is there another device that shows what this one sent?"""
-    return any(
-        device is not sender and device.kind != OFFLINE and device.confirmed != NEVER
-        for device in user.devices.values()
-    )
+    for device in user.devices.values():
+        if device is not sender and device.kind != OFFLINE and device.confirmed != NEVER:
+            return True
+    return False
 
 
 def wipe_without(user: User, gone: Collection[Device], turn: Turn, effects: list[Effect]) -> None:

@@ -71,9 +71,10 @@ def on_push_refused(user: User, m: PushRefused, turn: Turn) -> list[Effect]:
 
 def waits_for_nobody(user: User) -> bool:
     """Does this account have XMPP clients, and none is here to take a message?"""
-    return offline_of(user) is not None and not any(
-        att.resource and att.presence and att.priority >= 0 for att in user.attached.values()
-    )
+    for att in user.attached.values():
+        if att.resource and att.presence and att.priority >= 0:
+            return False
+    return offline_of(user) is not None
 
 
 def notify(user: User, pushes: tuple[PushTo, ...], turn: Turn) -> list[Effect]:

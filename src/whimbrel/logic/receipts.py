@@ -222,8 +222,9 @@ def xmpp_listeners(user: User) -> list[int]:
     """The sessions of an account that only XMPP clients use, and that are here now: they are told
     at once. A mark that is lost with its session is not a mark that lies.
     """
-    if any(device.kind == OWN for device in user.devices.values()):
-        return []
+    for device in user.devices.values():
+        if device.kind == OWN:
+            return []
     return [att.session for att in user.attached.values() if att.resource and att.cursor != NEVER]
 
 

@@ -386,7 +386,7 @@ class Node:
         )
         hub.acted = self._acted_by_xmpp
         self.bosh = Bosh(hub, self.listener.admit_other)
-        self.listener.sweeps.append(hub.sweep)
+        self.listener.sweeps.append(hub.sweep_part)
         return hub
 
     def _acted_by_xmpp(self, who: str, what: str, on: str, result: str) -> None:

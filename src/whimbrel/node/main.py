@@ -39,6 +39,8 @@ log = structlog.get_logger("whimbrel.node")
 
 
 ASKED_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Messages hold no cycles: looking for some at every 700 new objects cost 2% of all CPU.
+GC_THRESHOLDS = (5_000, 20, 20)
 
 
 def run(
@@ -174,6 +176,7 @@ class Service:
         gc.unfreeze()  # of a node before this one
         gc.collect()
         gc.freeze()  # what lives for ever is not looked at again (MEASURED: 136 ms at 1M actors)
+        gc.set_threshold(*GC_THRESHOLDS)
 
     async def _stop_company(self) -> None:
         if self._company is not None:

@@ -13,6 +13,7 @@ PLAIN = [
     "<message to='bob@localhost' type='chat' id='1'><body>hi \u00e4 \U0001f600</body></message>",
     "<message to=\"b@c\" xml:lang='de'><body>a 'b' ]]</body><x xmlns='urn:x' a='>'/></message>",
     "<r xmlns='urn:xmpp:sm:3'/>",
+    '<message to="b@c"><body /><active xmlns="http://jabber.org/protocol/chatstates" /></message>',
     "<a xmlns='urn:xmpp:sm:3' h='12'/>",
     "<presence><show>away</show><priority>1</priority></presence>",
     "<presence></presence>",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 REQUEST = f"<r xmlns='{names.SM}'/>".encode()
 ASK_AGAIN_S = 5.0  # a client that has handled nothing since it was asked
+ASKS_APART_US = 50_000  # between two questions that ride with messages
 PUSH_EVERY_S = 1.0  # at most, for one client
 
 
@@ -32,6 +33,7 @@ class Acknowledging(ActorLine):
         "_ack_wanted",
         "_acked",
         "_asked_s",
+        "_asked_us",
         "_can_ping",
         "_ping_q",
         "_pushed_s",
@@ -72,6 +74,7 @@ class Acknowledging(ActorLine):
         self._sent_q = 0  # the last item written, or passed over
         self._requested = False  # an <r/> of ours is not answered
         self._asked_s = 0.0
+        self._asked_us = 0  # the same, to the microsecond, of the last <r/>
         self._can_ping = False
         self._ping_q = 0  # the same without stream management: a ping behind this item
         self._pushes: dict[tuple[str, str], tuple[int, bytes]] = {}  # (jid, node) -> (home, iq)
@@ -217,6 +220,7 @@ class Acknowledging(ActorLine):
         if self.sm:
             if not self._requested and self._queue and self._waits_for_confirm():
                 self._requested = True
+                self._asked_us = self.hub.edge.wall_us()
                 stream.write_stanza(REQUEST)
                 self.dirty = True
         elif not self._ping_q and self._sent_q > self._confirmed:

@@ -20,7 +20,7 @@ from whimbrel.domain import im
 from whimbrel.domain import messages as m
 from whimbrel.domain.discreet import stack_of
 from whimbrel.domain.errors import ShuttingDown
-from whimbrel.edge.xmpp.acknowledging import Acknowledging
+from whimbrel.edge.xmpp.acknowledging import ASKS_APART_US, Acknowledging
 from whimbrel.edge.xmpp.feature import ACCOUNT, OTHERS, SERVER, Iq
 from whimbrel.edge.xmpp.messages import Messages
 from whimbrel.edge.xmpp.presence import Presence
@@ -269,9 +269,10 @@ class XmppSession(Acknowledging):
                 self.stream.go_on()
             return
         if self._sent_q > self._confirmed:
-            now_s = self.hub.edge.now_s
-            if self.sm and not self._requested and now_s > self._asked_s:
-                self._asked_s = now_s  # with what is written now: one write less
+            edge = self.hub.edge
+            apart_us = edge.wall_us() - self._asked_us
+            if self.sm and not self._requested and not 0 <= apart_us < ASKS_APART_US:
+                self._asked_s = edge.now_s  # with what is written now: one write less
                 self._ask_for_acks()
             else:
                 self.hub.ask_soon(self)

@@ -69,6 +69,7 @@ _VALUE = str.maketrans(
     }
 )
 _BAD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_IN_VALUE = re.compile("[&<>'\x00-\x1f\ufffe\uffff]")
 
 
 class Part(msgspec.Struct, array_like=True, frozen=True):
@@ -194,6 +195,8 @@ def escape(text: str) -> str:
 
 def quote(text: str) -> str:
     """An attribute's value, for single quotes."""
+    if not _IN_VALUE.search(text):
+        return text
     return _BAD.sub("\ufffd", text).translate(_VALUE)
 
 

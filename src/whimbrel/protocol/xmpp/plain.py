@@ -10,6 +10,7 @@ the time is linear in the bytes.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from whimbrel.protocol.xmpp.element import LANG, Element
@@ -21,9 +22,11 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_.-]*+"
 _VALUE = r"(?:'[^'<&\x00-\x1f\ufffe\uffff]*+'|\"[^\"<&\x00-\x1f\ufffe\uffff]*+\")"
 _ATTRIBUTES = rf"(?: (?:xml:lang|{_NAME})={_VALUE})*+"
 _TEXT = r"[^<>&\x00-\x08\x0b-\x1f\ufffe\uffff]*+"
-_INSIDE = rf"<(?P<child>{_NAME}){_ATTRIBUTES}(?:/>|>{_TEXT}</(?P=child)>)"
-_STANZA = re.compile(rf"<({_NAME})({_ATTRIBUTES})(?:/>|>((?>{_INSIDE})++|{_TEXT})</\1>)", re.ASCII)
-_CHILD = re.compile(rf"<({_NAME})({_ATTRIBUTES})(?:/>|>({_TEXT})</\1>)")
+_INSIDE = rf"<(?P<child>{_NAME}){_ATTRIBUTES}(?: ?/>|>{_TEXT}</(?P=child)>)"
+_STANZA = re.compile(
+    rf"<({_NAME})({_ATTRIBUTES})(?: ?/>|>((?>{_INSIDE})++|{_TEXT})</\1>)", re.ASCII
+)
+_CHILD = re.compile(rf"<({_NAME})({_ATTRIBUTES})(?: ?/>|>({_TEXT})</\1>)")
 _ATTRIBUTE = re.compile(r" ([^=]+)=(?:'([^']*)'|\"([^\"]*)\")")
 _NAMESPACE = re.compile(r"[A-Za-z0-9:/._#+-]+")
 _RESERVED = ("http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/")
@@ -42,7 +45,7 @@ def read_plain(text: str, at: int, attributes_max: int, children_max: int) -> Pl
     found = _STANZA.match(text, at, at + STANZA_CHARS_MAX)
     if found is None:
         return None
-    name, said, inner = found.groups()[:3]
+    name, said, inner, _ = found.groups()
     attributes = _attributes(said, attributes_max)
     if attributes is None:
         return None
@@ -69,6 +72,12 @@ def _fill(element: Element, inner: str, attributes_max: int, children_max: int) 
     return len(nodes) < children_max
 
 
+@lru_cache(maxsize=256)
+def _is_usual(uri: str) -> bool:
+    """expat has rules of its own for some namespaces."""
+    return _NAMESPACE.fullmatch(uri) is not None and uri not in _RESERVED
+
+
 def _attributes(said: str, most: int) -> dict[str, str] | None:
     """None: twice the same name, too many, or a namespace that needs a closer look."""
     if not said:
@@ -77,10 +86,8 @@ def _attributes(said: str, most: int) -> dict[str, str] | None:
     attributes = {name: single or double for name, single, double in found}
     if len(attributes) != len(found) or len(found) > most:
         return None
-    if "xmlns" in attributes:
-        uri = attributes["xmlns"]
-        if _NAMESPACE.fullmatch(uri) is None or uri in _RESERVED:
-            return None
+    if "xmlns" in attributes and not _is_usual(attributes["xmlns"]):
+        return None
     if "xml:lang" in attributes:
         attributes = {LANG if name == "xml:lang" else name: v for name, v in attributes.items()}
     return attributes
