@@ -59,6 +59,7 @@ FOUND = {  # what answers out of order had hidden: tests/logic/test_hidden.py
     ),
     "what a session learned late stopped it from asking for the rest": ("stalls", 1_000_000),
     "what came after an XMPP client's goodbye counted as read": ("resources", 2),
+    "a late answer to older presence hid that the newer one got lost": ("presences", 5_000_003),
     "presence said to an actor that had forgotten ended the session": ("presences", 1),
     "an XMPP client whose start got lost between nodes was shown nothing": (
         "clients-that-move",

@@ -80,7 +80,10 @@ class Unbind(ToActor, frozen=True):
 
 
 class Available(ToActor, frozen=True):
-    """Presence without an address. stanza b"": unavailable, and `last` is what contacts hear."""
+    """Presence without an address. stanza b"": unavailable, and `last` is what contacts hear.
+
+    n: rises with what a session says, so that words that come late do not undo newer ones.
+    """
 
     request: ClassVar[bool] = True
     device: int
@@ -88,6 +91,7 @@ class Available(ToActor, frozen=True):
     priority: int
     stanza: bytes
     last: bytes = b""
+    n: int = 0
 
 
 class RosterGet(ToActor, frozen=True):
@@ -408,9 +412,13 @@ class Bound(ToSession, frozen=True):
 
 
 class Started(ToSession, frozen=True):
-    """The resource takes messages from now on: the first item comes after `confirmed`."""
+    """The resource takes messages from now on: the first item comes after `confirmed`.
+
+    n: of the Available that it answers.
+    """
 
     confirmed: int
+    n: int = 0
 
 
 class Done(ToSession, frozen=True):

@@ -162,6 +162,7 @@ class Attachment:
         "priority",
         "reading",
         "resource",
+        "said",
         "seen_us",
         "sent",
         "session",
@@ -188,6 +189,7 @@ class Attachment:
         self.seen_us = seen_us  # monotonic: when the session was heard of, at its latest
         self.ended = False  # end-of-queue was told since the last catch-up
         self.resource = resource  # of an XMPP client; else ""
+        self.said = 0  # number of its presence, see im.Available
         self.presence = b""  # its last one as a stanza without addresses; b"": not available
         self.priority = 0
         self.directed: dict[str, int] | None = None  # JIDs told of us beside the roster -> peer

@@ -137,7 +137,10 @@ def on_available(user: User, m: Available, turn: Turn) -> list[Effect]:
         return [Push(m.session, Gone(Replaced.code))]
     if att is None or att.session != m.session:  # forgotten: it attaches and says it again
         return [Push(m.session, UnknownSession())]
+    if m.n < att.said:
+        return []  # overtaken by a newer one
     need_roster(user)
+    att.said = m.n
     takes = bool(m.stanza) and m.priority >= 0
     effects: list[Effect] = []
     if not takes and device.confirmed != NEVER:
@@ -154,10 +157,10 @@ def on_available(user: User, m: Available, turn: Turn) -> list[Effect]:
         device.confirmed = start = base.confirmed if base is not None else user.tail
         att.base = att.cursor = att.sent = start
         att.ended = False
-        effects += [device_row(user, device), Push(att.session, Started(start))]
+        effects += [device_row(user, device), Push(att.session, Started(start, m.n))]
         effects += pump(user, att, turn)
     elif takes:  # the answer may have been lost; a session that takes already ignores it
-        effects.append(Push(att.session, Started(device.confirmed)))
+        effects.append(Push(att.session, Started(device.confirmed, m.n)))
     elif not takes and device.confirmed != NEVER:
         _stop(device, att)
         effects.append(device_row(user, device))

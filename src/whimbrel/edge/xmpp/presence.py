@@ -23,10 +23,12 @@ HELD_MAX = 2_000
 
 
 class Presence:
-    __slots__ = ("_held", "_said", "_session", "last", "own")
+    __slots__ = ("_held", "_n", "_said", "_session", "last", "own")
 
     def __init__(self, session: XmppSession) -> None:
         self._session = session
+        # rises with what is said, also when another process takes the session over
+        self._n = session.hub.edge.wall_us()
         self._said: im.Available | None = None
         self._held: dict[str, bytes] = {}
         self.own: set[str] = set()  # other resources of the account that are available
@@ -63,7 +65,9 @@ class Presence:
             return
         if priority < 0:
             session.taking = False
-        said = im.Available(session.device, session.number, priority, write(bare_presence(element)))
+        self._n += 1
+        stanza = write(bare_presence(element))
+        said = im.Available(session.device, session.number, priority, stanza, b"", self._n)
         self._said = said
         session.tell(said)
 
@@ -73,12 +77,17 @@ class Presence:
         self.last = write(bare_presence(element))
         self._said = None
         self.own.clear()
-        session.tell(im.Available(session.device, session.number, 0, b"", self.last))
+        self._n += 1
+        session.tell(im.Available(session.device, session.number, 0, b"", self.last, self._n))
 
     @property
     def takes(self) -> bool:
         """Does the client want messages now?"""
         return self._said is not None and self._said.priority >= 0
+
+    def is_last(self, n: int) -> bool:
+        """Is this the answer to what was said last? One that comes late hides that it got lost."""
+        return n in (0, self._n)
 
     def again(self) -> None:
         """The actor forgot: say it again."""
@@ -86,7 +95,7 @@ class Presence:
         if self._said is not None:
             session.tell(self._said)
         elif self.last:  # also that it takes nothing: else the actor would send, and wait
-            session.tell(im.Available(session.device, session.number, 0, b"", self.last))
+            session.tell(im.Available(session.device, session.number, 0, b"", self.last, self._n))
 
     def _directed(self, element: Element, kind: str, target: Target) -> None:
         if not target.here or not target.address:

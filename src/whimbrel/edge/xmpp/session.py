@@ -330,7 +330,7 @@ class XmppSession(Acknowledging):
 
     def _on_started(self, started: im.Started) -> None:
         """The client is available: what follows comes after this item."""
-        if self.taking or not self.presence.takes:
+        if self.taking or not self.presence.takes or not self.presence.is_last(started.n):
             return  # told twice, or too late
         self.taking = True
         self.starts += 1
