@@ -252,7 +252,7 @@ def test_after_the_bus_was_away_sessions_of_actors_elsewhere_attach_again() -> N
     house.sinks[0] |= {1: here, 2: there}
     house.routers[0].bus_is_back()
     assert here.heard == []
-    assert there.heard == [a.UnknownSession()]
+    assert there.heard == [a.UnknownSession()] * 2, "now, and when what was pushed is lost"
 
 
 def test_a_node_whose_actors_lost_their_memory_tells_their_sessions_elsewhere() -> None:

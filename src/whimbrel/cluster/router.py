@@ -30,6 +30,7 @@ log = structlog.get_logger("whimbrel.cluster")
 
 EVERYBODY = -1
 HOPS_MAX = 1  # a message is passed on once, then its sender has to say it again
+LOST_AFTER_US = 3_000_000
 WOKEN_AT_ONCE = 2_000  # sessions told of a move in one go; the next ones a moment later
 
 
@@ -276,8 +277,13 @@ class ClusterRouter:
 
     def bus_is_back(self) -> None:
         """What was said meanwhile is lost: sessions of actors elsewhere say where they stand,
-        and those of our actors on other nodes, some of which were back before us.
+        and those of our actors on other nodes, some of which were back before us. Once more when
+        an actor takes what it pushed just before the interruption for lost (logic/devices.py).
         """
+        self._attach_all()
+        self.inside.later(LOST_AFTER_US, self._attach_all)
+
+    def _attach_all(self) -> None:
         self._wake(lambda account: not self.owns(account))
         self.forgot()
 

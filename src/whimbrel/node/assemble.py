@@ -152,16 +152,22 @@ class Node:
 
     async def start(self, lock: FolderLock | None = None, carried: bytes = b"") -> None:
         """lock, carried: what hand_over() gave, of the node before this one."""
-        config, limits = self.config, self.config.limits
         make_folder(self.folder)
         was_open = exposed(self.folder)
         number = await self._open_store(lock)
         try:
-            if not hasattr(self, "certificate"):
-                self.prepare()
+            await self._begin(number, was_open, carried)
         except BaseException:
-            await self._close_store()
+            # Nothing was begun; or what this node owns is for others at once.
+            if self.others is not None or not hasattr(self, "sessions"):
+                await self._close_store()
             raise
+
+    async def _begin(self, number: int, was_open: list[str], carried: bytes) -> None:
+        """All parts over an open store, number: of this node among others."""
+        config, limits = self.config, self.config.limits
+        if not hasattr(self, "certificate"):
+            self.prepare()
         if was_open:
             log.warning(
                 "the data folder was open to other users of this machine; it is closed now",
@@ -261,8 +267,10 @@ class Node:
         return await self.others.claim()
 
     async def _close_store(self) -> None:
-        if self.others is not None:
-            await self.others.stop()
+        """Also twice."""
+        others, self.others = self.others, None
+        if others is not None:
+            await others.stop()
         self.store.close()
         if isinstance(self.store, SharedStore):
             await self.store.wait_closed()

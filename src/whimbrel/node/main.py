@@ -103,11 +103,12 @@ class Service:
             loop.add_signal_handler(number, self._stop.set)
         self.desk = RestartDesk(self.folder)
         node = await self._first_node()
-        if node.others is not None:
-            node.others.when_ended = self._stop.set
+        others = node.others
+        if others is not None:
+            others.when_ended = self._stop.set
         try:
             while (order := await self._next_order()) is not None:
-                if node.others is not None:
+                if others is not None:
                     order.end(AMONG_OTHERS, failed=True)
                     continue
                 next_node = await self._restart(order, node)
@@ -122,7 +123,7 @@ class Service:
             self.desk.close(remove=self.successor is None)
             if self.ready_file is not None and self.successor is None:
                 self.ready_file.unlink(missing_ok=True)
-        return int(node.others is not None and node.others.ended)
+        return int(others is not None and others.ended)
 
     # ---- nodes ---------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 DAY_US = 86_400 * 1_000_000
 SCHEMA = 1
+BUSY_MS = 5_000  # another process that shares the file writes
 _TABLES = """
 CREATE TABLE upload(
   token_hash BLOB PRIMARY KEY, link BLOB NOT NULL UNIQUE, owner INTEGER NOT NULL,
@@ -184,16 +185,21 @@ def _row(row: Any) -> Upload:
 
 
 def _opened(file: Path) -> apsw.Connection:
+    """Several nodes of one machine may share the file, and begin at once."""
     db = apsw.Connection(str(file))
-    db.set_busy_timeout(1_000)
+    db.set_busy_timeout(BUSY_MS)
     db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON")
     version = db.pragma("user_version")
-    if version not in (0, SCHEMA):
-        db.close()
-        raise Unready(f"the ledger of media {file} is of a newer version ({version})")
     if version == 0:
-        with db:
+        db.execute("BEGIN IMMEDIATE")
+        version = db.pragma("user_version")  # made by another process meanwhile?
+        if version == 0:
             db.execute(_TABLES)
             db.pragma("user_version", SCHEMA)
+            version = SCHEMA
+        db.execute("COMMIT")
+    if version != SCHEMA:
+        db.close()
+        raise Unready(f"the ledger of media {file} is of a newer version ({version})")
     file.chmod(0o600)
     return db
