@@ -290,3 +290,23 @@ def test_a_read_only_database_is_refused_clearly(foreign: Path) -> None:
 def test_totals_know_the_size_of_the_data(lite: Holder) -> None:
     lite.put(inbox(BOB, 1, body=b"x" * 100_000))
     assert lite.get(Totals())["data_bytes"] > 100_000
+
+
+def test_a_lock_that_is_handed_over_is_never_free(tmp_path: Path) -> None:
+    """Both hold it, until the second lets go."""
+    first = FolderLock(tmp_path)
+    second = FolderLock.taken_over(tmp_path, os.dup(first.fd))
+    for lock in (first, second):
+        with pytest.raises(Unready, match=f"in use by process {os.getpid()}"):
+            FolderLock(tmp_path)
+        lock.release()
+    FolderLock(tmp_path).release()
+
+
+def test_a_lock_of_another_folder_is_not_taken_over(tmp_path: Path) -> None:
+    other = FolderLock(tmp_path / "other")
+    (tmp_path / "mine").mkdir()
+    FolderLock(tmp_path / "mine").release()
+    with pytest.raises(Unready, match="not that of the data folder"):
+        FolderLock.taken_over(tmp_path / "mine", os.dup(other.fd))
+    other.release()
