@@ -86,3 +86,18 @@ def test_a_message_that_waits_is_not_delivered() -> None:
     assert world.host.counts["delivered"] == 0
     bob.connect()
     assert world.host.counts["delivered"] == 1
+
+
+def test_a_confirm_of_many_counts_what_no_device_had_confirmed() -> None:
+    world = World()
+    alice, carl, bob = world.phone("alice"), world.phone("carl"), world.phone("bob")
+    bob.auto_confirm = False
+    for n in range(3):
+        alice.say("bob", f"number {n}")
+    carl.say("bob", "from carl")
+    bob.confirm(bob.items[1].q)
+    world.run()
+    assert world.host.counts["delivered"] == 2
+    bob.confirm(bob.last)
+    world.run()
+    assert world.host.counts["delivered"] == 4

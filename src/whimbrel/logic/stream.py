@@ -11,7 +11,7 @@ from whimbrel.domain.errors import BadConfirm
 from whimbrel.domain.messages import Confirm, InboxRead, Rewind
 from whimbrel.domain.rows import LAST_WITH_BODY, MESSAGE, RESOURCE, InboxUpto
 from whimbrel.domain.turn import Turn
-from whimbrel.domain.user import NEVER, Attachment, Device, Flight, User
+from whimbrel.domain.user import NEVER, Attachment, Device, Flight, Pair, User
 from whimbrel.domain.wants import FlightsWant, NotLoaded
 from whimbrel.logic.pairs import (
     ITEM_OVERHEAD_BYTES,
@@ -32,6 +32,7 @@ Known = tuple[int, int, int, int]  # q, kind, peer, id
 
 ATTACHES_MISSED = 4  # so many a session may miss before it is taken for dead
 CONFIRM_SLICE = 1_024  # rows of an old confirm taken in one turn
+DELIVERED_ONE = Note("delivered")
 
 
 def on_confirm(user: User, m: Confirm, turn: Turn) -> list[Effect]:
@@ -86,14 +87,10 @@ def _confirm(
     else:
         effects.append(device_row(user, device))
     _land(att, q)
-    if highest:
-        pairs = user.pairs
-        new = [f for f in flights if f.kind == MESSAGE and f.id > pairs[f.peer].delivered_id]
-        if new:
-            effects.append(Note("delivered", len(new)))
     for peer, id in highest.items():
         pair = user.pairs[peer]
         if id > pair.delivered_id:
+            effects.append(_newly_delivered(flights, pair))
             pair.delivered_id = id
             effects.append(pair_row(user, pair))
             send_receipt(user, pair, turn, effects)
@@ -102,6 +99,15 @@ def _confirm(
         effects.append(InboxUpto(user.number, wiped))
         _count_wiped(user, flights, floor, wiped, effects)
     return q
+
+
+def _newly_delivered(flights: list[Flight], pair: Pair) -> Note:
+    """Counts what no device had confirmed before. Nearly always that is one message."""
+    if len(flights) == 1:
+        return DELIVERED_ONE
+    old, peer = pair.delivered_id, pair.peer
+    new = [f for f in flights if f.peer == peer and f.kind == MESSAGE and f.id > old]
+    return Note("delivered", len(new))
 
 
 def _count_wiped(
