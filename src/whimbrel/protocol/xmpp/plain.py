@@ -3,7 +3,8 @@
 A stanza is plain if it came whole, at the beginning of what was read, and uses the simplest part of
 XML only: names without prefixes, no entities, no white space between elements, no element below its
 children. One regular expression knows that subset; whatever it does not match is expat's.
-Measured: 3 us instead of 13, and 12 KiB of a parser that most connections never need.
+Measured: a message 3.5 us instead of 5.0 to 5.6 alone; a fifth of a server's CPU with 500 pairs,
+where each read meets another connection's parser (decisions/0022).
 
 Law: what is read here is what expat would have told, or nothing is read. Possessive quantifiers:
 the time is linear in the bytes.
