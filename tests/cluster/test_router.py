@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
+
 from whimbrel.cluster import packs
 from whimbrel.cluster.memory import MemoryCluster
 from whimbrel.cluster.router import ClusterRouter
@@ -195,6 +197,24 @@ def test_a_session_hears_that_what_it_said_found_nobody() -> None:
     submit = m.Submit(1, SUBMIT.session * NODES_MAX, 3, "bob", 4, 5, b"hello")
     house.routers[0].tell(1, submit)
     house.routers[0].tell(1, m.Ack(1, 2, ""))
+    house.go()
+    assert sink.heard == [a.UnknownSession()]
+
+
+def test_a_session_that_said_much_to_nobody_hears_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each open submit brings an attach with all open submits, without end."""
+    house = House()
+    sink = house.sinks[0][SUBMIT.session * NODES_MAX] = Sink()
+    house.cluster.maps[1].lose([1])
+    later: list[Callable[[], None]] = []
+    for inside in house.insides:
+        monkeypatch.setattr(inside, "later", lambda delay_us, call: later.append(call))
+    for c in range(5):
+        house.routers[0].tell(1, m.Submit(1, SUBMIT.session * NODES_MAX, 3, "bob", c, 5, b"hello"))
+    house.go()
+    assert sink.heard == []
+    for call in later:
+        call()
     house.go()
     assert sink.heard == [a.UnknownSession()]
 

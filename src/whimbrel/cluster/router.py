@@ -31,6 +31,7 @@ log = structlog.get_logger("whimbrel.cluster")
 EVERYBODY = -1
 HOPS_MAX = 1  # a message is passed on once, then its sender has to say it again
 LOST_AFTER_US = 3_000_000
+SEND_BACK_US = 100_000
 WOKEN_AT_ONCE = 2_000  # sessions told of a move in one go; the next ones a moment later
 
 
@@ -76,6 +77,7 @@ class ClusterRouter:
         self._soon = soon
         self._packers: dict[int, Packer] = {}
         self._flushing = False
+        self._sent_back: set[int] = set()  # sessions that will hear `unknown session`
         self._unpacker = Unpacker()
         self._incarnations: dict[int, int] = {}  # the newest process of each node
 
@@ -238,7 +240,19 @@ class ClusterRouter:
     def _send_back(self, entry: Entry) -> None:
         """Nobody is there to take it: if a session said it, that says again where it stands."""
         session = getattr(packs.message_of(entry), "session", 0)
-        if session:
+        if not session:
+            return
+        first = not self._sent_back
+        self._sent_back.add(session)
+        if first:
+            self.inside.later(SEND_BACK_US, self._send_all_back)
+
+    def _send_all_back(self) -> None:
+        """Once a session and a moment, however much of it came: each attaches again with all its
+        open submits, and each of them would be sent back again for as long as nobody owns them.
+        """
+        sessions, self._sent_back = self._sent_back, set()
+        for session in sorted(sessions):
             self.push(session, UnknownSession())
 
     def _pushed(self, entry: Entry, woken: dict[int, SessionSink]) -> None:
