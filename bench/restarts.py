@@ -36,8 +36,8 @@ class Pair:
         self.refused = 0
 
     async def send(self) -> None:
+        await self.sender.send(self.receiver.account, str(self.sent + 1))
         self.sent += 1
-        await self.sender.send(self.receiver.account, str(self.sent))
 
     async def read(self) -> None:
         async for message in self.receiver.messages():

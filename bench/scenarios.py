@@ -38,7 +38,7 @@ def _idle(way: Way) -> Scenario:
 def _restarts(quick: bool) -> Figures:
     if quick:
         return restarts.restarts(20, 2, 200.0, 4.0)
-    return restarts.restarts(100, 10, 500.0, 4.0)
+    return restarts.restarts(100, 10, 500.0, 6.0)
 
 
 def _logins(quick: bool) -> Figures:

@@ -275,6 +275,23 @@ async def test_a_fatal_error_of_another_kind_is_followed_by_a_reconnect(
         assert any("shutting-down" in reason for reason in reasons)
 
 
+async def test_restarts_in_a_row_are_no_failures_and_the_client_comes_back_at_once(
+    server: FakeServer, make_client: MakeClient
+) -> None:
+    async with make_client() as client:
+        events = client.events()
+        for _ in range(4):
+            peer = await server.accept()
+            peer.welcome()
+            await client.online()
+            peer.say(wire.Error("shutting-down", fatal=True))
+            async with asyncio.timeout(5):
+                async for event in events:
+                    if isinstance(event, Connection) and event.state == "offline":
+                        assert event.retry_s == 0
+                        break
+
+
 async def test_who_is_asked_to_come_back_later_does_and_adds_chance(
     server: FakeServer, make_client: MakeClient
 ) -> None:

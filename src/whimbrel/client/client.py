@@ -49,7 +49,7 @@ from whimbrel.client.words import (
     as_time,
     encode_content,
 )
-from whimbrel.domain.errors import BadAddress
+from whimbrel.domain.errors import BadAddress, ShuttingDown
 from whimbrel.domain.ids import parse_address
 from whimbrel.domain.limits import Limits
 from whimbrel.protocol import wire
@@ -505,6 +505,8 @@ class Client:
             self._end_with(m.code)
         elif m.fatal:
             self._reconnector.hold_off(m.retry_after)
+            if m.code == ShuttingDown.code:
+                self._reconnector.restarts()
             self.reconnect(f"the server refused: {m.code}")
         elif m.about in self._asked:
             self._answer(m.about, CommandRefused(m.code, m.retry_after))

@@ -53,6 +53,7 @@ class Reconnector:
         self.backoff = backoff or Backoff()
         self._attempt = 0
         self._hold_off_s = 0.0
+        self._restarts = False
         self._task: asyncio.Task[None] | None = None
         self._transport: Transport | None = None
         self._closed: asyncio.Future[str] | None = None
@@ -150,12 +151,18 @@ class Reconnector:
         if self._watchdog is not None:
             self._watchdog.cancel()
         self._transport = None
-        if self._welcomed_at and self._loop.time() - self._welcomed_at >= LASTED_S:
+        lasted = self._loop.time() - self._welcomed_at >= LASTED_S or self._restarts
+        if self._welcomed_at and lasted:
             self._attempt = 0
+        self._restarts = False
 
     def hold_off(self, seconds: float) -> None:
         """The server asked us not to come back earlier."""
         self._hold_off_s = max(self._hold_off_s, seconds)
+
+    def restarts(self) -> None:
+        """The server has said that it ends, and when to come back: that is no failure."""
+        self._restarts = True
 
     # ---- what the client reports --------------------------------------------------------
 
