@@ -21,6 +21,7 @@ MARGIN_US = 1 * SECOND
 AGAIN_US = 500 * MS
 SETTLE_US = 2 * MS
 QUIET_US_MAX = 500 * MS
+DROP_US_MAX = 2 * SECOND
 
 
 class SimLeases:
@@ -33,6 +34,7 @@ class SimLeases:
         self.holdings = Holdings(node.number, len(self.disk.shards), LEASE_US, MARGIN_US)
         self._rounds = 0  # only the newest one that was planned is begun
         self._asking = False
+        self._giving = False  # one hand-over at a time
 
     @property
     def epochs(self) -> dict[int, int]:
@@ -95,7 +97,7 @@ class SimLeases:
         self.lost(self.holdings.renewed(asked_us, now_us, answer))
         self._plan_round(min(RENEW_US, int(answer.expiry_s * SECOND) + 20 * MS))
         todo = plan(self.node.number, answer.nodes, answer.owners, self.epochs.keys())
-        if todo.give:
+        if todo.give and not self._giving:
             self._give(todo.give)
         for shard in todo.take:
             self._take_over(shard)
@@ -148,6 +150,7 @@ class SimLeases:
     def _give(self, shards: Iterable[int]) -> None:
         """Nothing new begins; what has begun ends; then they stop here, and are free."""
         some = frozenset(shards)
+        self._giving = True
         self.holdings.closing |= some & self.epochs.keys()
         end_us = self.node.clock.monotonic_us() + QUIET_US_MAX
         self._quiesce(some, end_us)
@@ -157,13 +160,15 @@ class SimLeases:
             self.node.after(SETTLE_US, lambda: self._quiesce(some, end_us))
             return
         self.lost(self.holdings.dropped(some))
-        self._settle(some)
+        self._settle(some, self.node.clock.monotonic_us() + DROP_US_MAX)
 
-    def _settle(self, some: frozenset[int]) -> None:
-        if self._under_way(some, gathered=False):
-            self.node.after(SETTLE_US, lambda: self._settle(some))
-            return
-        self._later(10 * MS, lambda: self._free(some))
+    def _settle(self, some: frozenset[int], end_us: int) -> None:
+        if not self._under_way(some, gathered=False):
+            self._later(10 * MS, lambda: self._free(some))
+        elif self.node.clock.monotonic_us() < end_us:
+            self.node.after(SETTLE_US, lambda: self._settle(some, end_us))
+        else:
+            self._giving = False  # a commit hangs: the next round tries again
 
     def _under_way(self, some: frozenset[int], gathered: bool) -> bool:
         shard_of = self.disk.shard_of
@@ -175,6 +180,7 @@ class SimLeases:
         return engine.commits_under_way(lost) or (gathered and engine.gathers(lost))
 
     def _free(self, some: frozenset[int]) -> None:
+        self._giving = False
         if not self.node.reaches_database():
             return
         for number in sorted(some):
