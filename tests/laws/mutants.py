@@ -232,7 +232,7 @@ DURABLE = (
         1,
         "blue marks for messages that no device has confirmed",
         "test_reading_counts_only_what_was_delivered",
-        (Edit(receipts.on_mark_read, "min(m.id, pair.delivered_id)", "m.id"),),
+        (Edit(receipts._read, "min(id, pair.delivered_id)", "id"),),
     ),
 )
 
@@ -584,7 +584,7 @@ WIPED = (
         4,
         "the first device's confirm removes what another has not seen",
         RANDOM,
-        (Edit(pairs.floor_of, "return min((", "return max(("),),
+        (Edit(pairs.floor_of, "confirmed < lowest", "confirmed > lowest % NEVER"),),
     ),
     Mutant(
         "wiped-before-the-confirm",

@@ -362,10 +362,11 @@ async def test_what_has_the_focus_keeps_it_while_figures_change(
     async with Program(shared_server) as ben, Program(shared_server) as carl:
         await carl.socket.close()
         await ben.submit(carl.number, {"text": "wait here"})
-        link = anna.page.get_by_role("region", name="Longest inboxes").get_by_role("link").first
+        inboxes = anna.page.get_by_role("region", name="Longest inboxes")
+        link = inboxes.get_by_role("link").first
         await link.focus()
         for n in range(3):
             await ben.submit(carl.number, {"text": f"and {n}"})
-        row = anna.page.get_by_role("row").filter(has_text=carl.number)
+        row = inboxes.get_by_role("row").filter(has_text=carl.number)
         await expect(row.get_by_role("cell", name="4", exact=True)).to_be_visible()
         await expect(link).to_be_focused()
