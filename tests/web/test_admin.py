@@ -233,6 +233,7 @@ async def test_a_token_is_made_shown_once_and_revoked(come: Come, shared_server:
     token = await anna.page.locator(".secret").inner_text()
     assert token.startswith("whimbrel_")
     await anna.page.get_by_role("button", name="Done").click()
+    await expect(anna.page.locator(".secret")).to_have_count(0)
     assert token not in await anna.page.content()
     await anna.page.get_by_role("button", name="Revoke grafana").click()
     await anna.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
