@@ -22,6 +22,7 @@ export class Table {
   /** @param {any[]} items */
   show(items) {
     const kept = new Map();
+    const held = this.body.contains(document.activeElement) ? document.activeElement : null;
     items.forEach((item, place) => {
       const key = this.key(item);
       const row = this.rows.get(key) ?? h("tr", {}, ...this.columns.map((column) => h("td", { class: column.kind ?? "" })));
@@ -31,6 +32,8 @@ export class Table {
     });
     for (const [key, row] of this.rows) if (!kept.has(key)) row.remove();
     this.rows = kept;
+    // A row that rises is put in anew, and what is put in anew has lost the focus.
+    if (held instanceof HTMLElement && held.isConnected && held !== document.activeElement) held.focus({ preventScroll: true });
     this.table.tHead.hidden = !items.length;
     this.nothing.hidden = items.length > 0;
   }
