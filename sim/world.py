@@ -2,7 +2,8 @@
 
 Read this first. `run(plan)` gives a Verdict; the same plan and the same code give the same
 story to the last byte. Faults stop at the plan's end; then everything pending must be
-delivered within CALM_S seconds of simulated time (liveness), and the laws are judged.
+delivered within CALM_S seconds of simulated time (liveness), and the laws are judged. Long, because
+everything that can happen to a world has its line here.
 """
 
 import copy

@@ -1,5 +1,5 @@
 """Assembly: the parts of a server, put together in the order in which they depend on each
-other. Read this first: it names every part once.
+other. Read this first: it names every part once (and is long for that reason).
 
 store -> interpreter and engine -> router -> listeners (native, HTTP) -> housekeeping.
 """
