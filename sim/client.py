@@ -2,8 +2,8 @@
 
 It was written from RFC 6120, RFC 6121 and XEP-0198, not from the server, and reads XML by another
 parser: like device.py it is the independent half of every check. What it says is numbered (`7 of
-ann/1001`), so that a message is known again on any screen and on the disk. Long, because one client is
-one story: what it says, what it hears, and what it takes for granted.
+ann/1001`), so that a message is known again on any screen and on the disk. Long, because one
+client is one story: what it says, what it hears, and what it takes for granted.
 """
 
 import re
