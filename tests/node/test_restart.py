@@ -78,6 +78,10 @@ async def test_under_load_nothing_is_lost_doubled_or_refused(server: Server) -> 
         company.judge()
         assert knocker.refused == 0
         assert knocker.knocked > 100
+    acts = (server.data / "acts.log").read_text()
+    for pid in pids[1:]:
+        assert f"process {pid} serves" in acts
+    assert f'"who":"user {os.geteuid()}","what":"restart"' in acts
     assert len(set(pids)) == 3
     assert holders(server.data) == [pids[-1]]
     assert {**facts(server), "pid": 0} == {**server.ready, "pid": 0}, "the same ports and key"

@@ -41,10 +41,12 @@ worlds = 0
 NAME = "<query xmlns='jabber:iq:version'/>"
 
 
-def ask(server: Server, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def ask(
+    server: Server, path: str, body: dict[str, Any] | None = None, of: str = "upgrades"
+) -> dict[str, Any]:
     admin = json.loads((server.data / "admin.json").read_text())
     request = urllib.request.Request(
-        f"{admin['url']}/admin/upgrades{path}",
+        f"{admin['url']}/admin/{of}{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={"Authorization": f"Bearer {admin['token']}", "Content-Type": "application/json"},
     )
@@ -158,6 +160,10 @@ async def test_bad_versions_are_rolled_back_and_nothing_is_lost(tmp_path: Path) 
         assert await live.server_name() == "Whimbrel"
         state = await asyncio.to_thread(ask, live.server, "")
         assert state["number"] == 0
+        alerts = await asyncio.to_thread(ask, live.server, "", None, "alerts")
+        (alert,) = [one for one in alerts["active"] if one["name"] == "upgrades_undone"]
+        assert "went back by themselves" in alert["text"]
+        assert alert["cause"].startswith("canary: ")
     assert not list((live.server.data / "upgrades").glob("0*.zip"))
 
 

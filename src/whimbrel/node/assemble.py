@@ -440,6 +440,7 @@ class Node:
             self.clock,
             lambda: (self.certificate.ends_s - self.clock.now_us() / 1e6) / 86_400,
             lambda: self.auditor.last.unexplained if self.auditor.last else 0,
+            lambda: self.upgrader.undone(),
         )
 
     def _open_teller(self, accounts: Sequence[str]) -> Callable[[Alert], None]:

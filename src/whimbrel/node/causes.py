@@ -34,6 +34,8 @@ def likely_cause(rule: Rule, sample: Sample, settings: AlertSettings) -> str:
         return OF_ONE_KIND[rule.figure]
     if rule.figure == "probe_failures":
         return sample.probe_trouble
+    if rule.figure == "upgrades_undone":
+        return sample.upgrade_trouble
     found = _of_the_loop(sample, settings) if rule.figure == "loop_lag_ms" else ""
     if not found and (rule.figure == "commit_ms" or 0 < settings.commit_ms <= sample.commit_ms):
         found = f"slow disk: a commit takes {sample.commit_ms:,.0f} ms"

@@ -111,7 +111,9 @@ class Service:
                 if others is not None:
                     order.end(AMONG_OTHERS, failed=True)
                     continue
+                acts = node.office.acts
                 next_node = await self._restart(order, node)
+                await acts.record(order.who, "restart", "the server", order.result, "command line")
                 if next_node is None:
                     return 0
                 node = next_node

@@ -20,6 +20,7 @@ from whimbrel.domain.ports import Clock
 from whimbrel.node.alerts import Alert, Board, Sample
 from whimbrel.node.probed import Probed
 from whimbrel.node.queues import Queues, name_of
+from whimbrel.node.upgrade.undone import Undone
 from whimbrel.node.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Monitor:
         clock: Clock,
         certificate_days: Callable[[], float],
         audit_findings: Callable[[], int],
+        undone: Callable[[], Undone],
     ) -> None:
         self.board = board
         self.turns = Histogram()
@@ -63,6 +65,7 @@ class Monitor:
         self._clock = clock
         self._certificate_days = certificate_days
         self._audit_findings = audit_findings
+        self._undone = undone
         self._loop = asyncio.get_running_loop()
         self._watchdog = Watchdog(self._whose)
         self._handle: asyncio.TimerHandle | None = None
@@ -131,6 +134,7 @@ class Monitor:
             self._slow = (_descriptors(), self._disk_free_mib(), self._certificate_days())
         descriptors, disk, certificate = self._slow
         memory_mib = resident_mib()
+        undone = self._undone()
         return Sample(
             at_s=now_s,
             turn_queue_length=turns.length,
@@ -166,6 +170,9 @@ class Monitor:
             disk_free_mib=disk,
             certificate_days=certificate,
             audit_findings=self._audit_findings(),
+            upgrades_undone=undone.number,
+            upgrade_name=undone.name,
+            upgrade_trouble=undone.why,
             probe_ms=self.probed.ms,
             probe_failures=self.probed.failures,
             probe_trouble=self.probed.trouble,

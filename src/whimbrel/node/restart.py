@@ -68,12 +68,15 @@ class Order:
 
     def __init__(self, wish: Wish, writer: asyncio.StreamWriter) -> None:
         self.wish = wish
+        self.who = ""  # as the system knows them
+        self.result = ""  # what it came to
         self._writer = writer
 
     def say(self, text: str) -> None:
         self._write(Line(text))
 
     def end(self, text: str, failed: bool = False) -> None:
+        self.result = text
         self._write(Line(text, True, failed))
         self._writer.close()
 
@@ -125,6 +128,7 @@ class RestartDesk:
         order = Order(Wish(), writer)
         pair = writer.get_extra_info("socket")
         _, uid, _ = _PEER.unpack(pair.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        order.who = f"user {uid}"
         if uid not in (0, os.geteuid()):
             order.end("only the user of the server, or root, may restart it", failed=True)
             return

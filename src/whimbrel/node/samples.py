@@ -39,6 +39,7 @@ class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disk_free_mib: int = 512  # left where the data is
     certificate_days: int = 14  # until it ends
     audit_findings: int = 1  # messages that the audit cannot explain
+    upgrades_undone: int = 1  # that went back by themselves in the last ten minutes
     probe_ms: int = 2_000  # until both check marks of the probe's message
     probe_failures: int = 2  # probes in a row that failed
     __repr__ = discreet
@@ -115,6 +116,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     disk_free_mib: float = 0.0
     certificate_days: float = 0.0
     audit_findings: int = 0
+    upgrades_undone: int = 0
+    upgrade_name: str = ""  # the last of them
+    upgrade_trouble: str = ""  # and what was worse
     probe_ms: float = 0.0
     probe_failures: int = 0
     probe_trouble: str = ""  # the step that failed, and how
@@ -155,6 +159,12 @@ RULES = (
     Rule("disk_free_mib", "{} left on the disk", "MiB", lambda s: "the disk", True, True),
     Rule("certificate_days", "{} until the certificate ends", "days", lambda s: "TLS", True, True),
     Rule("audit_findings", "{} messages that the audit cannot explain", "", grave=True),
+    Rule(
+        "upgrades_undone",
+        "{} upgrades of the last ten minutes went back by themselves",
+        "",
+        lambda s: s.upgrade_name,
+    ),
     Rule("probe_ms", "{} until the probe's second check mark", "ms", lambda s: "the probe"),
     Rule("probe_failures", "{} probes in a row failed", "", lambda s: "the probe", grave=True),
 )

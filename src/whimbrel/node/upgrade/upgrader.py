@@ -52,6 +52,7 @@ from whimbrel.node.upgrade.tree import (
     read_all,
     sources,
 )
+from whimbrel.node.upgrade.undone import RecentlyUndone
 from whimbrel.runtime.behaviour import Behaviour, Behaviours
 from whimbrel.runtime.trial import Tally, Trial
 
@@ -109,6 +110,7 @@ class Upgrader:
         cpu_ns: Callable[[], int] = time.thread_time_ns,
     ) -> None:
         self.history = History(folder / FOLDER)
+        self.undone = RecentlyUndone(wall_s)
         self.settings = settings
         self._behaviours = behaviours
         self._hub = hub
@@ -308,6 +310,8 @@ class Upgrader:
             raise
         except GivenUp as error:
             self._undo(version, is_bad=not self._back)
+            if error.result == "rolled back" and not self._back:
+                self.undone.add(self._now.version if self._now else "", str(error))
             self._end(error.result, str(error))
         except Exception as error:  # our bug: the old version goes on, and the log has the stack
             self._undo(version)
