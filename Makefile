@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run cluster test check bench bench-xmpp soak format docs clean audit-dependencies
+.PHONY: run cluster faults test check bench bench-xmpp soak format docs clean audit-dependencies
 
 # Run-time packages only; exact versions from constraints.txt.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -30,6 +30,10 @@ cluster: $(VENV)/.dev
 			apt-get update -qq && apt-get install -qq -y --no-install-recommends $$want >/dev/null; } || true; \
 	done
 	@$(BIN)/python -m trial $(ARGS)
+
+# What breaks between machines, with real parts while people talk: a table (docs/cluster.md).
+faults: $(VENV)/.dev
+	@$(BIN)/python -m trial.faults $(ARGS)
 
 # What tests want besides: a browser, two checkers, XMPP clients that others wrote, and PostgreSQL's
 # binaries (the tests start a server of their own).

@@ -106,18 +106,28 @@ def free_port() -> int:
 
 
 class PostgresServer:
-    """Made by make(); start() and stop() as often as a test wants; remove() at the end."""
+    """Made by make(); start() and stop() as often as a test wants; remove() at the end.
 
-    def __init__(self, folder: Path, port: int) -> None:
+    inside: what its commands begin with, to run it in a network namespace, where `host` is.
+    """
+
+    def __init__(
+        self, folder: Path, port: int, host: str = "127.0.0.1", inside: tuple[str, ...] = ()
+    ) -> None:
         self.folder = folder
         self.port = port
+        self.host = host
+        self.inside = inside
         self.data = folder / "data"
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def make(cls, settings: str = "") -> "PostgresServer":
-        server = cls(Path(tempfile.mkdtemp(prefix="whimbrel-pg-")), free_port())
+    def make(
+        cls, settings: str = "", host: str = "127.0.0.1", inside: tuple[str, ...] = ()
+    ) -> "PostgresServer":
+        folder = Path(tempfile.mkdtemp(prefix="whimbrel-pg-"))
+        server = cls(folder, free_port(), host, inside)
         server._own(server.folder)
         server.run("initdb", "-D", str(server.data), "-A", "trust", "-U", "whimbrel", "-E", "UTF8",
                    "--locale=C.UTF-8", "--no-sync")  # fmt: skip
@@ -126,7 +136,8 @@ class PostgresServer:
 
     def copy(self, settings: str = "") -> "PostgresServer":
         """A standby of this running server, by pg_basebackup; not started yet."""
-        other = PostgresServer(Path(tempfile.mkdtemp(prefix="whimbrel-pg-")), free_port())
+        folder = Path(tempfile.mkdtemp(prefix="whimbrel-pg-"))
+        other = PostgresServer(folder, free_port(), self.host, self.inside)
         other._own(other.folder)
         other.run("pg_basebackup", "-D", str(other.data), "-R", "-c", "fast", "--no-sync",
                   "-d", f"{self.url('postgres')}?application_name=standby")  # fmt: skip
@@ -139,7 +150,7 @@ class PostgresServer:
             file.write(text + "\n")
 
     def url(self, database: str) -> str:
-        return f"postgresql://whimbrel@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://whimbrel@{self.host}:{self.port}/{database}"
 
     def start(self) -> "PostgresServer":
         assert self.process is None, "it runs already"
@@ -147,14 +158,17 @@ class PostgresServer:
                    "-k", str(self.folder)]  # fmt: skip
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*_as_other("--pdeathsig=INT"), *command], stdout=log, stderr=log, cwd="/"
+                [*self.inside, *_as_other("--pdeathsig=INT"), *command],
+                stdout=log,
+                stderr=log,
+                cwd="/",
             )
         self._wait_until_up()
         return self
 
     def _wait_until_up(self) -> None:
         assert self.process is not None
-        ready = ["pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
+        ready = ["pg_isready", "-q", "-h", self.host, "-p", str(self.port), "-t", "1"]
         pause = threading.Event()
         for _ in range(int(START_S_MAX / 0.05)):
             if self.process.poll() is not None:
@@ -165,9 +179,7 @@ class PostgresServer:
         raise AssertionError(f"PostgreSQL did not start: {self.log.read_text()[-2_000:]}")
 
     def _answers(self) -> bool:
-        return (
-            self.run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), check=False) == 0
-        )
+        return self.run("pg_isready", "-q", "-h", self.host, "-p", str(self.port), check=False) == 0
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT: fast; SIGQUIT: as if it had crashed."""
@@ -196,7 +208,7 @@ class PostgresServer:
     def run(self, tool: str, *arguments: str, check: bool = True) -> int:
         """One of PostgreSQL's tools, as the user that the server runs as."""
         done = subprocess.run(
-            [*_as_other(), str(_tool(tool)), *arguments], capture_output=True, cwd="/"
+            [*self.inside, *_as_other(), str(_tool(tool)), *arguments], capture_output=True, cwd="/"
         )
         if check and done.returncode:
             raise AssertionError(f"{tool}: {done.stderr.decode()[-2_000:]}")

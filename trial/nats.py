@@ -23,17 +23,29 @@ def nats_program() -> str:
 
 
 class NatsServer:
-    """start(), url, stop(). A second start() listens on the same port again."""
+    """start(), url, stop(). A second start() listens on the same port again.
 
-    def __init__(self, folder: Path, *options: str, port: int = -1) -> None:
+    inside: what its command begins with, to run it in a network namespace.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        port: int = -1,
+        host: str = "127.0.0.1",
+        inside: tuple[str, ...] = (),
+    ) -> None:
         self.folder = folder
         self.options = options
         self.port = port
+        self.host = host
+        self.inside = inside
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     def start(self) -> "NatsServer":
         """Raises RuntimeError with the server's own words if it does not come up."""
@@ -46,10 +58,10 @@ class NatsServer:
         ports.mkdir(exist_ok=True)
         for old in ports.iterdir():
             old.unlink()
-        listen = ("-a", "127.0.0.1", "-p", str(self.port))
+        listen = ("-a", self.host, "-p", str(self.port))
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [program, *listen, "--ports_file_dir", str(ports), *self.options],
+                [*self.inside, program, *listen, "--ports_file_dir", str(ports), *self.options],
                 stdout=out,
                 stderr=out,
             )

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,22 @@ COMMAND = ("-m", "whimbrel.cli.main")
 
 
 class TrialNode:
-    """One `whimbrel serve`. kill(), pause(), resume(), stop(), and start() again."""
+    """One `whimbrel serve`. kill(), pause(), resume(), stop(), and start() again.
 
-    def __init__(self, name: str, folder: Path, config: str) -> None:
+    inside: what its command begins with, to run it in a network namespace (trial/faults/net.py).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        config: str,
+        host: str = "127.0.0.1",
+        inside: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
+        self.host = host
+        self.inside = inside
         self.folder = folder
         self.config = config
         self.ready: dict[str, Any] = {}
@@ -40,7 +52,7 @@ class TrialNode:
         file.write_text(self.config)
         told = self.folder / "ready.json"
         told.unlink(missing_ok=True)
-        command = [sys.executable, *COMMAND, "serve", "--config", str(file)]
+        command = [*self.inside, sys.executable, *COMMAND, "serve", "--config", str(file)]
         command += ["--data", str(self.folder / "data"), "--ready-file", str(told)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -91,8 +103,14 @@ class TrialNode:
         return process.wait(READY_S)
 
 
+Place = tuple[str, tuple[str, ...]]  # host, what a command there begins with
+LOOPBACK: Place = ("127.0.0.1", ())
+
+
 class Trial:
-    """`count` nodes. ports: 0 for free ones everywhere, else what a name of [listen] begins at."""
+    """`count` nodes. ports: 0 for free ones everywhere, else what a name of [listen] begins at.
+    places: one for each node, if not all on loopback.
+    """
 
     def __init__(
         self,
@@ -102,6 +120,7 @@ class Trial:
         count: int = 3,
         more: str = "",
         ports: Mapping[str, int] | None = None,
+        places: Sequence[Place] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         certificate, key = self_signed(folder, "localhost")
@@ -112,8 +131,9 @@ class Trial:
                 name: (ports[name] + number if ports and name in ports else 0)
                 for name in ("native", "native_plain", "https", "http", "xmpp", "xmpp_tls")
             }
+            host, inside = places[number] if places else LOOPBACK
             config = (
-                'domain = "localhost"\n[listen]\nhost = "127.0.0.1"\n'
+                f'domain = "localhost"\n[listen]\nhost = "{host}"\n'
                 + "".join(f"{name} = {port}\n" for name, port in listen.items())
                 + f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
                 + f'[store]\nurl = "{store_url}"\n[bus]\nurl = "{bus_url}"\n'
@@ -122,7 +142,7 @@ class Trial:
                 + more
             )
             name = f"node-{number}"
-            self.nodes.append(TrialNode(name, folder / name, config))
+            self.nodes.append(TrialNode(name, folder / name, config, host, inside))
 
     def start(self) -> "Trial":
         try:
