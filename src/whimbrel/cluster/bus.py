@@ -48,6 +48,7 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subject: str = "whimbrel"  # how subjects begin; one for each installation on a NATS
     user: str = ""
     password: str = ""
+    password_file: str = ""  # a file with the password, in the place of `password`
     token: str = ""
     credentials: str = ""  # a .creds file (JWT and seed)
     ca: str = ""  # a file with the authority of the servers' certificates; "": the system's
@@ -69,8 +70,10 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return 'subject: write letters, digits and dots, like "whimbrel"'
         if bool(self.certificate) != bool(self.key):
             return "certificate: give both certificate and key, or none of them"
-        if bool(self.user) != bool(self.password):
-            return "user: give both user and password, or none of them"
+        if bool(self.user) != bool(self.password or self.password_file):
+            return "user: give both user and password (or password_file), or none of them"
+        if self.password and self.password_file:
+            return "password_file: give the password there or in password, not in both"
         for name in ("credentials", "ca", "certificate", "key"):
             file = getattr(self, name)
             if file and not Path(file).is_file():

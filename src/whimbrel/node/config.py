@@ -10,9 +10,10 @@ from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from whimbrel.cluster.bus import BusSettings
 from whimbrel.domain.desk import SignupLimits
@@ -84,12 +85,17 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the rows are. Empty: SQLite in the data folder, for one process."""
 
     url: str = ""  # of PostgreSQL: "postgresql://whimbrel:PASSWORD@10.0.0.5/whimbrel"
+    password_file: str = ""  # a file with the password, in the place of one in url
     __repr__ = discreet
 
     def mistake(self) -> str:
         """What is wrong, beginning with the key; empty if all is well."""
         if self.url and urlsplit(self.url).scheme not in ("postgresql", "postgres"):
             return 'url: write "postgresql://USER:PASSWORD@HOST/DATABASE", or "" for SQLite'
+        if self.password_file and not urlsplit(self.url).username:
+            return 'password_file: url has to name a user: "postgresql://USER@HOST/DATABASE"'
+        if self.password_file and urlsplit(self.url).password:
+            return "password_file: give the password there or in url, not in both"
         return ""
 
 
@@ -165,7 +171,32 @@ def load_config(path: Path | None) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_plain(str(error))}") from error
     _check(config)
-    return config
+    return _with_passwords(config)
+
+
+def _with_passwords(config: Config) -> Config:
+    """Passwords that lie in files of their own (Docker's and Kubernetes' secrets) are read here."""
+    store, bus = config.store, config.bus
+    if store.password_file:
+        password = quote(_secret(store.password_file, "store.password_file"), safe="")
+        user, _, rest = store.url.partition("@")
+        store = replace(store, url=f"{user}:{password}@{rest}", password_file="")
+    if bus.password_file:
+        bus = replace(
+            bus, password=_secret(bus.password_file, "bus.password_file"), password_file=""
+        )
+    return replace(config, store=store, bus=bus)
+
+
+def _secret(file: str, key: str) -> str:
+    try:
+        text = Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise ConfigError(f"{key}: {file} cannot be read: {why}") from None
+    if not text:
+        raise ConfigError(f"{key}: {file} is empty")
+    return text
 
 
 def _stranger(raw: dict[str, Any], kind: type[msgspec.Struct], above: str = "") -> str:
