@@ -133,7 +133,7 @@ class Trial:
             }
             host, inside = places[number] if places else LOOPBACK
             config = (
-                f'domain = "localhost"\n[listen]\nhost = "{host}"\n'
+                f'domain = "localhost"\n[listen]\nhost = "{host}"\nplain_host = "{host}"\n'
                 + "".join(f"{name} = {port}\n" for name, port in listen.items())
                 + f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
                 + f'[store]\nurl = "{store_url}"\n[bus]\nurl = "{bus_url}"\n'

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from bench.figures import Figure, write_json
 from tests.postgres import missing
-from trial.faults.net import Net
+from trial.faults.net import Namespaces, Net, why_not
 from trial.faults.plays import FAULTS, Fault, hit_by
 from trial.faults.report import Row, head, line
-from trial.faults.stage import Stage, Stuck
+from trial.faults.stage import NODES, Stage, Stuck
 from trial.faults.talkers import by_place
 from trial.nats import nats_program
 
@@ -117,7 +117,7 @@ async def run(options: argparse.Namespace, net: Net) -> int:
     rows: list[Row] = []
     try:
         await stage.build()
-        print(f"{3} nodes, {2 * options.pairs} people, {net.words}; load average and time are "
+        print(f"{NODES} nodes, {2 * options.pairs} people, {net.words}; load average and time are "
               "those of a shared machine\n", flush=True)  # fmt: skip
         print(head(), flush=True)
         rows = await table(stage, chosen(options.only), options.rounds)
@@ -153,7 +153,10 @@ def main(arguments: Sequence[str]) -> int:
         if what:
             print(f"trial.faults: {what}")
             return 1
-    net = Net()
+    lacks = "as asked" if options.loopback else why_not()
+    net = Net() if lacks else Namespaces(NODES)
+    if lacks:
+        print(f"without network namespaces: {lacks}")
     try:
         net.build()
         return asyncio.run(run(options, net))

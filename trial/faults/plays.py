@@ -5,9 +5,10 @@ when everything is mended; the runner then waits until everybody can send again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from trial.faults.net import SERVICES
 from trial.faults.stage import NODES, Stage
 from trial.nodes import TrialNode
 from trial.twice import Echo
@@ -17,6 +18,7 @@ AWAY_S = 15.0  # longer than a lease
 SHORT_S = 3.0
 FAILOVER_S = 1.0  # until whoever watches the primary promotes the standby
 NATS_S = 2.0
+DELAY_S = 0.2
 STILL_S = 5.0  # a round in which nothing happens
 
 Play = Callable[[Stage, "Hit"], Awaitable[None]]
@@ -121,6 +123,56 @@ async def _twice(stage: Stage, hit: Hit) -> None:
         raise AssertionError("nothing was said twice")
 
 
+def _between(name: str, services: Sequence[str]) -> tuple[list[tuple[str, str]], ...]:
+    """The ways from the node to the services, and back."""
+    there = [(name, service) for service in services]
+    return there, [(b, a) for a, b in there]
+
+
+def _cut(
+    services: Sequence[str],
+    for_s: float,
+    *,
+    out: float = 1.0,
+    back: float = 1.0,
+    held_s: float = 0.0,
+) -> Play:
+    """out, back: the part of the packets to and from the services that is lost."""
+
+    async def play(stage: Stage, hit: Hit) -> None:
+        there, here = _between(stage.place_of(hit.node), services)
+        try:
+            if out or held_s:
+                stage.net.lose(out, there, held_s)
+            if back:
+                stage.net.lose(back, here)
+            await asyncio.sleep(for_s)
+        finally:
+            stage.net.heal()
+        await stage.balanced()
+
+    return play
+
+
+def _cuts() -> Iterator[Fault]:
+    for for_s in (SHORT_S, AWAY_S):
+        for name, services in (("pg", ("pg",)), ("nats", ("nats",)), ("both", SERVICES)):
+            yield Fault(
+                f"no-{name}-{for_s:.0f}s",
+                f"a node cut off from {' and '.join(services)} for {for_s:.0f} s",
+                _cut(services, for_s),
+                needs_net=True,
+            )
+    for name, what, play in (
+        ("mute", "no packet leaves the node", _cut(SERVICES, AWAY_S, back=0.0)),
+        ("deaf", "no packet reaches the node", _cut(SERVICES, AWAY_S, out=0.0)),
+        ("lossy", "a fifth of what leaves it is lost", _cut(SERVICES, AWAY_S, out=0.2, back=0.0)),
+        ("slow", f"what leaves it takes {DELAY_S * 1000:.0f} ms",
+         _cut(SERVICES, AWAY_S, out=0.0, back=0.0, held_s=DELAY_S)),
+    ):  # fmt: skip
+        yield Fault(name, f"{what} to PostgreSQL and NATS, {AWAY_S:.0f} s", play, needs_net=True)
+
+
 def hit_by(fault: Fault, stage: Stage, number: int) -> Hit:
     nodes = stage.nodes
     if fault.hits == "node":
@@ -140,4 +192,5 @@ FAULTS = (
           "all"),
     Fault("nats", f"kill -9 of NATS, back after {NATS_S:.0f} s", _kill_bus, "all"),
     Fault("twice", f"NATS delivers everything twice, {2 * STILL_S:.0f} s", _twice, "all"),
+    *_cuts(),
 )  # fmt: skip

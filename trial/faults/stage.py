@@ -66,6 +66,10 @@ class Stage:
         assert self.trial is not None
         return self.trial.nodes
 
+    def place_of(self, node: TrialNode) -> str:
+        """What the network calls it."""
+        return f"node{self.nodes.index(node)}"
+
     # ---- up and down -------------------------------------------------------------------------
 
     async def build(self) -> None:

@@ -22,10 +22,12 @@ from bench.raw import RawClient
 from tests.node.kill import Ledger
 from trial.faults.doors import Doors
 from trial.nodes import TrialNode
+from whimbrel.client.outbox import RETRY_CODES
 from whimbrel.client.reconnect import CONNECT_TIMEOUT_S, LASTED_S, Backoff
 from whimbrel.protocol import wire
 
 EVERY_S = 0.2
+AGAIN_S = 0.25
 OPEN_MAX = 64  # unanswered; the server reads no further
 SILENT_S_MAX = 75.0  # a ping after 60 s, 15 s for its answer
 
@@ -60,6 +62,7 @@ class Talker:
         self._hold_off_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._heard_at = 0.0
+        self._repeats = False
 
     # ---- what the runner asks --------------------------------------------------------------
 
@@ -186,12 +189,27 @@ class Talker:
                 client.send(wire.Pong(message.n))
             elif isinstance(message, wire.Error):
                 self._hold_off_s = float(message.retry_after)
+            elif isinstance(message, wire.Refused) and message.code in (*RETRY_CODES, "gap"):
+                self._repeat_soon(max(AGAIN_S, float(message.retry_after)))
             elif isinstance(message, wire.Refused | wire.Replaced | wire.Failed | wire.Trimmed):
                 self.ledger.lies.append(f"{self.address} heard {message}")
         if self._last > before:
             client.send(wire.Confirm(self._last))
         if client is self._client:
             self._submit()
+
+    def _repeat_soon(self, wait_s: float) -> None:
+        """Not taken now, or a number before it is missing there: all of it again, in order."""
+        if not self._repeats:
+            self._repeats = True
+            self._loop.call_later(wait_s, self._repeat)
+
+    def _repeat(self) -> None:
+        self._repeats = False
+        if self._client is not None and self.node is not None:
+            for c, (_, body) in self._open.items():
+                self._client.send(wire.Submit(c, self.peer, body))
+            self._client.flush()
 
     def _stored(self, stored: wire.Stored) -> None:
         found = self._open.pop(stored.c, None)
