@@ -136,7 +136,7 @@ class Trial:
                 f'domain = "localhost"\n[listen]\nhost = "{host}"\nplain_host = "{host}"\n'
                 + "".join(f"{name} = {port}\n" for name, port in listen.items())
                 + f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
-                + f'[store]\nurl = "{store_url}"\n[bus]\nurl = "{bus_url}"\n'
+                + f'[store]\nurl = "{store_url}"\nunsafe = true\n[bus]\nurl = "{bus_url}"\n'
                 + f'[node]\nname = "node-{number}"\nmedia = "{folder}/media"\n'
                 + '[log]\nformat = "json"\nlevel = "info"\n'
                 + more

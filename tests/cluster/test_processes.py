@@ -51,7 +51,7 @@ def alive(pid: int) -> bool:
 def test_two_processes_on_the_same_ports_one_dies_and_comes_back(
     url: str, nats_server: NatsServer, tmp_path: Path
 ) -> None:
-    config = f'[store]\nurl = "{url}"\n[bus]\nurl = "{nats_server.url}"\n'
+    config = f'[store]\nurl = "{url}"\nunsafe = true\n[bus]\nurl = "{nats_server.url}"\n'
     parent = begin(tmp_path, config, "--processes", "2")
     told = tmp_path / "ready.json"
     try:

@@ -13,9 +13,11 @@ import pytest_asyncio
 
 from tests import postgres
 from tests.cluster.parts import Node, batch_of, eventually, in_shard, plain
+from tests.node.doctor.test_doctor import levels
 from tests.storage.samples import inbox
 from whimbrel.domain.errors import Unready
 from whimbrel.domain.ports import Outcome
+from whimbrel.node.doctor import installation
 from whimbrel.storage.postgres.connections import connect
 
 BOB = in_shard(7)
@@ -121,6 +123,20 @@ async def test_a_standby_is_not_taken_for_the_primary(
     db = await connect(both)
     assert not await db.fetchval("SELECT pg_is_in_recovery()")
     await db.close()
+
+
+async def test_the_doctor_sees_whether_commits_wait_for_somebody_who_is_there(pair: Pair) -> None:
+    async def seen() -> dict[str, str]:
+        return levels(await installation._database(primary.url("postgres")))
+
+    primary, standby = pair
+    assert (await seen())["standbys"] == "good"
+    standby.kill()
+
+    async def is_bad() -> bool:
+        return (await seen())["standbys"] == "bad"
+
+    await eventually(is_bad)
 
 
 async def test_what_was_acknowledged_is_on_the_standby_that_takes_over(

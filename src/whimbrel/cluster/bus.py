@@ -85,6 +85,15 @@ class BusAway(Exception):
     """No NATS server could be reached; the text says why."""
 
 
+class Server(msgspec.Struct, frozen=True):
+    """A NATS server, for the doctor. payload_bytes: what one message may hold."""
+
+    version: str
+    payload_bytes: int
+    tls: bool
+    asks_who: bool
+
+
 class NatsBus:
     """ports.Bus. All of it in the loop's thread."""
 
@@ -149,6 +158,21 @@ class NatsBus:
         if client is not None:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(client.close(), 2.0)
+
+    def server(self) -> Server | None:
+        """What the server that is connected says of itself."""
+        client = self._client
+        if client is None or not client.is_connected:
+            return None
+        told = client._server_info
+        url = client.connected_url
+        tls = bool(told.get("tls_required")) or (url is not None and url.scheme == "tls")
+        return Server(
+            str(told.get("version", "")),
+            int(told.get("max_payload", 0)),
+            tls,
+            bool(told.get("auth_required")),
+        )
 
     async def _stay(self) -> None:
         """One client after the other, as long as we run."""

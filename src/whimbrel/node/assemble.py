@@ -259,7 +259,7 @@ class Node:
                 lock=lock,
             )
             return 0
-        shared = SharedStore(config.store.url, limits, self.folder)
+        shared = SharedStore(config.store.url, limits, self.folder, unsafe=config.store.unsafe)
         await shared.open()
         self.store = shared
         await share_secrets(config.store.url, self.folder)

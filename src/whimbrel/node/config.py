@@ -86,6 +86,7 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str = ""  # of PostgreSQL: "postgresql://whimbrel:PASSWORD@10.0.0.5/whimbrel"
     password_file: str = ""  # a file with the password, in the place of one in url
+    unsafe: bool = False  # also one with fsync or full_page_writes off: for trials, never else
     __repr__ = discreet
 
     def mistake(self) -> str:

@@ -21,8 +21,8 @@ class SharedStore(PostgresStore):
 
     statistics: SharedStatistics
 
-    def __init__(self, url: str, limits: Limits, folder: Path) -> None:
-        super().__init__(url, limits)
+    def __init__(self, url: str, limits: Limits, folder: Path, *, unsafe: bool = False) -> None:
+        super().__init__(url, limits, insists=not unsafe)
         self.folder = folder  # of what this node keeps beside the database
         self.statistics = SharedStatistics()
         self._busy_since = 0.0

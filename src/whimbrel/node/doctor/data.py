@@ -17,7 +17,8 @@ def check(patient: Patient) -> list[Finding]:
     folder = patient.folder
     if not folder.exists():
         return [unknown("data folder", f"{folder} is not there yet; made on the first start")]
-    return [_rights(folder), _database(folder), _running(patient)]
+    own = [] if patient.config.store.url else [_database(folder)]  # else installation.py looks
+    return [_rights(folder), *own, _running(patient)]
 
 
 def running_pid(folder: Path) -> int:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from whimbrel.node.config import ConfigError, load_config
-from whimbrel.node.doctor import certificate, data, disk, machine, names, ports
+from whimbrel.node.doctor import certificate, data, disk, installation, machine, names, ports
 from whimbrel.node.doctor.finding import Finding, Patient, bad, good, unknown
 
 CHECKS: tuple[Callable[[Patient], list[Finding]], ...] = (
     data.check,
+    installation.check,
     disk.check,
     ports.check,
     certificate.check,

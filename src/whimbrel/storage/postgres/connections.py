@@ -81,6 +81,21 @@ async def _insist(connection: Any, url: str) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_MS_MAX)
 
 
+PROMISED = ("fsync", "full_page_writes")  # off: a power cut takes what was acknowledged, or more
+
+
+async def unsafe(connection: Any) -> list[str]:
+    """Those of PROMISED that this server has off."""
+    return [name for name in PROMISED if await connection.fetchval(f"SHOW {name}") != "on"]
+
+
+async def refuse_unsafe(connection: Any, url: str) -> None:
+    """Raises Unready if a commit there may not outlive a power cut (law 1)."""
+    off = await unsafe(connection)
+    if off:
+        raise Unready(f"{where(url)} has {' and '.join(off)} off: set it on, and restart it")
+
+
 def where(url: str) -> str:
     """The database in words for people: host and name, never a password."""
     try:

@@ -22,7 +22,7 @@ from whimbrel.domain.histogram import Histogram
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.ports import Outcome
 from whimbrel.domain.wants import Want
-from whimbrel.storage.postgres.connections import connect, words
+from whimbrel.storage.postgres.connections import connect, refuse_unsafe, words
 from whimbrel.storage.postgres.reads import read
 from whimbrel.storage.postgres.schema import migrate
 from whimbrel.storage.postgres.statements import (
@@ -87,7 +87,9 @@ class PostgresStore:
         *,
         pace_s: float = PACE_S,
         readers: int = READERS,
+        insists: bool = False,
     ) -> None:
+        """insists: a primary that does not put commits on its disk is refused, at every connect."""
         self.statistics = PostgresStatistics()
         self.commit_times = Histogram()
         self.era = 0
@@ -96,6 +98,7 @@ class PostgresStore:
         self._limits = limits
         self._pace_s = pace_s
         self._readers = readers
+        self._insists = insists
         self._loop = asyncio.get_running_loop()
         self._db: Any = None
         self._statement: Any = None
@@ -144,11 +147,16 @@ class PostgresStore:
             self._db = self._statement = None
         db = await connect(self._url, by_index=True)
         try:
+            if self._insists:
+                await refuse_unsafe(db, self._url)
             db.add_log_listener(self._warned)
             self._statement = await db.prepare(COMMIT)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             db.terminate()
             raise Unready(f"commits cannot be prepared: {words(error)}") from error
+        except Unready:
+            db.terminate()
+            raise
         self._db = db
 
     def _warned(self, connection: Any, message: Any) -> None:
