@@ -97,7 +97,9 @@ class StoreStub:
             return [owner for owner in self.open if owner > want.after][: want.limit]
         if isinstance(want, OwnersArchive):
             return self.archive
-        return self.expired if isinstance(want, OwnersExpired) else self.ledger
+        if isinstance(want, OwnersLedger):
+            return self.ledger[: want.limit]
+        return self.expired
 
 
 class Log:
@@ -179,6 +181,37 @@ def test_what_is_past_its_time_is_handed_to_its_owners_every_ten_minutes(home: H
         (41, ForgetArchive(now_us)),  # nothing is kept: what was kept before goes
     ]
     assert home.scans(OwnersExpired) == [OwnersExpired(now_us - 2_000_000, SCAN_SLICE)]
+
+
+def test_however_many_have_something_old_all_of_them_are_told_in_slices(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = list(range(1, 2 * SCAN_SLICE + 6))
+    home.store.ledger = list(many)
+
+    def done(key: int, message: Any) -> bool:
+        home.store.ledger.remove(key)
+        return EngineStub.post(home.engine, key, message)
+
+    monkeypatch.setattr(home.engine, "post", done)
+    home.keeper.start()
+    home.loop.turn_to(600)
+    assert len(home.engine.posted) == SCAN_SLICE
+    home.loop.turn_to(10)
+    assert [key for key, _ in home.engine.posted] == many
+
+
+def test_owners_who_do_nothing_about_it_are_not_told_again_before_the_next_round(
+    home: House,
+) -> None:
+    home.store.ledger = [31]  # of another node, say, which is down
+    home.keeper.start()
+    home.loop.turn_to(700)
+    assert [key for key, _ in home.engine.posted] == [31]
+    home.keeper.stop()
+    scans = len(home.store.scans)
+    home.loop.turn_to(3_600)
+    assert len(home.store.scans) == scans
 
 
 def test_a_wall_clock_that_jumped_expires_nothing_and_is_told_once(home: House) -> None:

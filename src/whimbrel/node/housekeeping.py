@@ -6,13 +6,13 @@ time are handed to their actors, which alone may change them (law 6).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
 from whimbrel.domain.limits import Limits
-from whimbrel.domain.messages import Alarm, ExpireInbox, ForgetArchive, ForgetLedger
+from whimbrel.domain.messages import Alarm, ExpireInbox, ForgetArchive, ForgetLedger, ToActor
 from whimbrel.domain.ports import Clock, Store
 from whimbrel.domain.wants import OwnersArchive, OwnersExpired, OwnersLedger, OwnersOpen, Want
 from whimbrel.node.clock import ClockWatch
@@ -25,6 +25,7 @@ SECOND_TICKS = 10
 OPEN_SCAN_S = 60
 EXPIRY_SCAN_S = 600
 SCAN_SLICE = 1_000
+SLICE_S = 2.0  # between two slices of what is too old
 
 
 class Housekeeping:
@@ -101,24 +102,29 @@ class Housekeeping:
         inbox_us = now_us - self._limits.inbox_expiry_s * 1_000_000
         ledger_us = now_us - self._limits.ledger_s * 1_000_000
 
-        def expire(owners: list[int]) -> None:
-            for owner in filter(self._owns, owners):
-                self._engine.post(owner, ExpireInbox(inbox_us))
-
-        def forget(owners: list[int]) -> None:
-            for owner in filter(self._owns, owners):
-                self._engine.post(owner, ForgetLedger(ledger_us))
-
-        self._load(OwnersExpired(inbox_us, SCAN_SLICE), expire)
-        self._load(OwnersLedger(ledger_us, SCAN_SLICE), forget)
         # Also when nothing is kept any more: what was kept before goes.
         archive_us = now_us - self._limits.archive_s * 1_000_000
+        self._scan_old(OwnersExpired(inbox_us, SCAN_SLICE), ExpireInbox(inbox_us))
+        self._scan_old(OwnersLedger(ledger_us, SCAN_SLICE), ForgetLedger(ledger_us))
+        self._scan_old(OwnersArchive(archive_us, SCAN_SLICE), ForgetArchive(archive_us))
 
-        def wipe(owners: list[int]) -> None:
+    def _scan_old(self, want: Want, work: ToActor, before: Sequence[int] = ()) -> None:
+        """Owners of what is too old, a slice of them; then those who are found after these have
+        done their work. It ends when nobody is left, or nothing was done about those who are.
+        """
+
+        def then(owners: list[int]) -> None:
+            if not owners or owners == before:
+                return
             for owner in filter(self._owns, owners):
-                self._engine.post(owner, ForgetArchive(archive_us))
+                self._engine.post(owner, work)
+            self._loop.call_later(SLICE_S, lambda: self._scan_old_more(want, work, owners))
 
-        self._load(OwnersArchive(archive_us, SCAN_SLICE), wipe)
+        self._load(want, then)
+
+    def _scan_old_more(self, want: Want, work: ToActor, before: Sequence[int]) -> None:
+        if self._handle is not None:  # not stopped meanwhile
+            self._scan_old(want, work, before)
 
     def _load(self, want: Want, then: Callable[[list[Any]], None]) -> None:
         def done(answers: list[Any] | Exception) -> None:
