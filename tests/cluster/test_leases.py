@@ -273,3 +273,28 @@ async def test_a_renewal_that_was_given_up_in_the_middle_is_tried_again(
     await held.rollback()
     await eventually(lambda: not first.keeper.trouble)
     await cluster.settled(4096)
+
+
+async def test_a_node_that_owns_nothing_gets_nothing_before_it_may_return(
+    cluster: Cluster, db: Any
+) -> None:
+    """Its lease is over and its bus is away: others would give it shards and not reach it."""
+    first, second = await cluster.join("a"), await cluster.join("b")
+    await cluster.settled(SHARDS // 2, SHARDS // 2)
+    here, there = first.keeper.node.number, second.keeper.node.number
+    second.keeper.may_return = lambda: False
+    over = "UPDATE node SET expires = clock_timestamp() WHERE id = $1"
+    async with db.transaction():
+        await db.execute(over, there)
+        await db.execute("UPDATE shard SET owner = $1, epoch = epoch + 1 WHERE id = ANY($2)",
+                         here, sorted(second.owned))  # fmt: skip
+    await eventually(lambda: not second.owned)
+    await db.execute(over, there)
+    await cluster.settled(SHARDS, 0)
+    second.keeper.look()
+    await eventually(lambda: "waits for the bus" in second.keeper.trouble)
+    assert await db.fetchval("SELECT expires < clock_timestamp() FROM node WHERE id = $1", there)
+    second.keeper.may_return = lambda: True
+    second.keeper.look()
+    await cluster.settled(SHARDS // 2, SHARDS // 2)
+    assert not second.keeper.trouble

@@ -33,10 +33,12 @@ QUEUE_BYTES_MAX = 16_777_216  # waits for the line; above it requests are refuse
 CLIENT_BYTES_MAX = 2_097_152  # of nats-py's own buffer, then it waits for the socket
 UNREAD_MESSAGES_MAX = 65_536  # received, not handled yet; above it packs are dropped, counted
 UNREAD_BYTES_MAX = 67_108_864
-CONNECT_S = 5
-PING_S = 10  # a server that does not answer two of these is gone
+CONNECT_S = 3
+PING_S = (
+    2  # a server that does not answer two of these is gone: known after 6 s, not by TCP's clock
+)
 AGAIN_S = 0.25
-AGAIN_MAX_S = 5.0
+AGAIN_MAX_S = 2.0
 REFUSED = "uthorization"  # stands in what is said of a wrong password or token
 READ_SLICE = 64  # packs handled before others get their turn
 
@@ -125,6 +127,8 @@ class NatsBus:
         self._ended = asyncio.Event()  # this client is closed for good: make another one
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._down_s = self._loop.time()  # since when nothing goes, if nothing goes
         self._subjects: dict[int, str] = {}
 
     # ---- life ----------------------------------------------------------------------------
@@ -277,6 +281,7 @@ class NatsBus:
     def _is_down(self, why: str) -> None:
         if self._up.is_set() and not self._stopping:
             self.counts["disconnected"] += 1
+            self._down_s = self._loop.time()
             log.warning("the bus is away: actors on other nodes are not reached", reason=why)
         self._up.clear()
         if REFUSED not in self.trouble:  # a server that refuses us may end the line as well
@@ -291,6 +296,11 @@ class NatsBus:
         self._received(message.data)
         if not self.counts["packs_in"] % READ_SLICE:
             await asyncio.sleep(0)
+
+    @property
+    def away_s(self) -> float:
+        """For how long nothing has gone; 0: all is well."""
+        return 0.0 if self._up.is_set() else self._loop.time() - self._down_s
 
     # ---- out -----------------------------------------------------------------------------
 

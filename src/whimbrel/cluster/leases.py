@@ -52,6 +52,8 @@ class LeaseKeeper:
     quiesce: waits, before shards that others shall have are told as lost, until nothing of them is
     gathered or being committed; epoch() says already that they are not ours, so nothing new begins.
     settle: waits until no commit that touches these shards is under way; they were told as lost.
+    may_return: False while a node that owns nothing shall not have shards again: others would give
+    it theirs, and could not reach it.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class LeaseKeeper:
     ) -> None:
         self.quiesce: Callable[[frozenset[int]], Awaitable[None]] = _at_once
         self.settle: Callable[[frozenset[int]], Awaitable[None]] = _at_once
+        self.may_return: Callable[[], bool] = lambda: True
         self.trouble = ""  # why the lease is not renewed
         self.node = NodeInfo(-1, 0, address, version)
         self._url = url
@@ -208,9 +211,16 @@ class LeaseKeeper:
     def _told(self, *_: object) -> None:
         self._look.set()
 
+    def look(self) -> None:
+        """Something has changed here: renew, give and take now."""
+        self._look.set()
+
     async def _keep(self) -> None:
         while not self._stopping:
             await self._pause()
+            if not self.held and not self.may_return():
+                self.trouble = "it owns nothing, and waits for the bus before it joins again"
+                continue
             try:
                 await self._round()
                 self.trouble = ""

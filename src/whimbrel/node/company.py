@@ -31,6 +31,7 @@ log = structlog.get_logger("whimbrel.cluster")
 
 BUS_S = 15.0  # a node that has not found its NATS by then does not start
 SETTLE_S = 0.002
+ALONE_S = 30.0  # without a bus for so long: nobody may have one, and it takes shards all the same
 
 
 class Company:
@@ -75,7 +76,7 @@ class Company:
             self._config.bus,
             self.number,
             lambda pack: self.router.received(pack),
-            lambda: self.router.bus_is_back(),
+            self._bus_is_back,
         )
         self.router = ClusterRouter(
             self.keeper,
@@ -86,6 +87,7 @@ class Company:
             loop.call_soon,
         )
         host.cluster = self.router
+        self.keeper.may_return = lambda: not 0 < self.bus.away_s < ALONE_S
         self.keeper.quiesce = self._quiet
         self.keeper.settle = self._settled
         self.keeper.watch(lambda gained: scan(), self._lost)
@@ -98,6 +100,11 @@ class Company:
         except BusAway as error:
             raise Unready(f"bus.url: {error}") from error
         self.router.start()
+        self.keeper.look()
+
+    def _bus_is_back(self) -> None:
+        self.router.bus_is_back()
+        self.keeper.look()
 
     def _lost(self, shards: frozenset[int]) -> None:
         assert self._engine is not None
