@@ -73,6 +73,14 @@ def _ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def _peak_mib(pid: int) -> float:
+    """As wait4(2) tells it, it would be its parent's: memory of before exec(2) counts there."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0  # it has ended
+
+
 def command(
     folder: Path, url: str, server: PostgresServer, kill_at: int, more_s: float = 0.0
 ) -> Run:
@@ -81,11 +89,14 @@ def command(
     before, began = cpu_of(server), time.perf_counter()
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen(arguments, stdout=out, stderr=out)
-        while kill_at and not _ended(process.pid) and asyncio.run(arrived(url)) < kill_at:
+        peak = 0.0
+        while not _ended(process.pid):
+            peak = max(peak, _peak_mib(process.pid))
+            if kill_at and asyncio.run(arrived(url)) >= kill_at:
+                time.sleep(more_s)
+                os.kill(process.pid, signal.SIGKILL)
+                break
             time.sleep(LOOK_S)
-        if kill_at:
-            time.sleep(more_s)
-            os.kill(process.pid, signal.SIGKILL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
@@ -98,7 +109,7 @@ def command(
     what = killed if process.returncode else "to its end"
     used = usage.ru_utime + usage.ru_stime
     database = cpu_of(server) - before
-    return Run(what, wall, used, database, usage.ru_maxrss / 1024, asyncio.run(arrived(url)))
+    return Run(what, wall, used, database, peak, asyncio.run(arrived(url)))
 
 
 # ---- both sides, row by row ----------------------------------------------------------------

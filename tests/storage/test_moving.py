@@ -39,6 +39,7 @@ from whimbrel.domain.wants import (
     UserWant,
 )
 from whimbrel.storage import moving
+from whimbrel.storage.postgres.connections import connect
 
 WANTS = (
     UserWant(ALICE, (BOB, CARL)),
@@ -122,6 +123,34 @@ def test_an_interrupted_move_goes_on_behind_its_last_slice(folder: Path, url: st
     held = postgres(url)
     assert held.load(*WANTS) == answers(folder)
     held.close()
+
+
+def test_the_last_slice_of_a_run_that_was_killed_is_waited_for(folder: Path, url: str) -> None:
+    """Its process is dead, but the database has not ended its transaction yet."""
+
+    name = str(folder.resolve())
+
+    async def play() -> moving.Moved:
+        killed = await connect(url)
+        await killed.execute("SET idle_in_transaction_session_timeout = 0")
+        await killed.execute("SELECT pg_advisory_lock($1)", moving.LOCK)
+        await killed.execute(moving._PROGRESS)
+        source = moving.Source(folder)
+        rows, position = next(source.slices(moving.TABLES[0], None))
+        source.close()
+        last_slice = killed.transaction()
+        await last_slice.start()
+        await moving._bring(killed, moving.TABLES[0], rows, name, position)
+        again = asyncio.create_task(moving.move(folder, url, _quiet))
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        while not again.done() and not await killed.fetchval(waits):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await last_slice.commit()
+        await killed.close()
+        return await again
+
+    moved: moving.Moved = server.run(play())
+    assert moved.resumed == moved.rows["account"] == 2
 
 
 def test_a_copy_that_differs_is_not_called_moved(folder: Path, url: str) -> None:

@@ -41,6 +41,7 @@ from whimbrel.storage.schema import STEPS, schema_of
 SLICE = 5_000
 SECRETS = ("scram.secret", "pin.secret", "admin.token", "house.json")
 _HASH_BITS = 64
+LOCK = 0x57484D4D  # "WHMM": held in the target by the one that moves
 
 Progress = Callable[[str, int, int], None]  # what is done now, rows done, rows in all
 
@@ -163,6 +164,8 @@ async def move(folder: Path, url: str, progress: Progress) -> Moved:
 
 
 async def _move(source: Source, db: Any, url: str, progress: Progress) -> Moved:
+    # The connection of a run that was killed may still be committing its last slice: wait for it.
+    await db.execute("SELECT pg_advisory_lock($1)", LOCK)
     await migrate(db, url)
     name = str(source.folder.resolve())
     await _refuse_strangers(db, url, name)
