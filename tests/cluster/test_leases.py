@@ -47,7 +47,7 @@ class Cluster:
         self.url = url
         self.heard: dict[str, Heard] = {}
 
-    async def join(self, identity: str) -> Heard:
+    async def join(self, identity: str, waits: bool = False) -> Heard:
         keeper = LeaseKeeper(
             self.url,
             identity,
@@ -58,7 +58,7 @@ class Cluster:
             margin_s=MARGIN_S,
         )
         heard = self.heard[identity] = Heard(keeper)
-        await keeper.start()
+        await keeper.start(waits)
         return heard
 
     async def leave(self, identity: str) -> None:
@@ -298,3 +298,46 @@ async def test_a_node_that_owns_nothing_gets_nothing_before_it_may_return(
     second.keeper.look()
     await cluster.settled(SHARDS // 2, SHARDS // 2)
     assert not second.keeper.trouble
+
+
+async def test_a_node_that_does_not_serve_yet_has_its_number_and_nothing_else(
+    cluster: Cluster, db: Any
+) -> None:
+    """Others keep what they have until it joins, so nobody waits for a process that starts."""
+    first = await cluster.join("a")
+    second = await cluster.join("b", waits=True)
+    here, there = first.keeper.node.number, second.keeper.node.number
+    assert there != here
+    await eventually(lambda: there in first.keeper.nodes() and here in second.keeper.nodes())
+    await first.keeper.join()  # a whole round
+    assert (len(first.owned), second.keeper.held) == (SHARDS, 0)
+    await second.keeper.join()
+    await cluster.settled(SHARDS // 2, SHARDS // 2)
+
+
+async def test_a_node_that_comes_back_takes_its_own_when_it_joins(cluster: Cluster) -> None:
+    await cluster.join("a")
+    second = await cluster.join("b")
+    await cluster.settled(SHARDS // 2, SHARDS // 2)
+    had = set(second.owned)
+    await cluster.die("b")
+    again = await cluster.join("b", waits=True)
+    assert not again.owned
+    await again.keeper.join()
+    assert again.owned == had
+
+
+async def test_who_hands_over_lives_on_and_knows_who_has_its_shards(
+    cluster: Cluster, db: Any
+) -> None:
+    first, second = await cluster.join("a"), await cluster.join("b")
+    await cluster.settled(SHARDS // 2, SHARDS // 2)
+    await second.keeper.hand_over()
+    here = first.keeper.node.number
+    assert {second.keeper.owner(shard) for shard in range(SHARDS)} == {here}
+    assert not second.owned
+    number = second.keeper.node.number
+    assert await db.fetchval("SELECT expires > clock_timestamp() FROM node WHERE id=$1", number)
+    await cluster.settled(SHARDS, 0)
+    await first.keeper.hand_over()  # nobody could take it: at once, and all stays
+    assert first.keeper.held == SHARDS

@@ -8,6 +8,7 @@ import pytest
 from bench import accounts
 from tests.edge.house import BODY, House, Stranger, house, until
 from whimbrel.domain.ids import account_number
+from whimbrel.edge.session import ATTACH_FIRST_S, Session
 from whimbrel.protocol import wire
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -159,6 +160,14 @@ async def test_an_actor_that_lost_its_memory_is_told_again_where_its_device_stan
         sixth = await alice.next_of(wire.Stored)
         message = await bob.next_of(wire.Message)
         assert (sixth.c, message.id) == (6, sixth.id)
+        for n in (2, 3):  # the next time, as many upgrades bring, they attach as soon again
+            session = next(
+                sink
+                for sink in home.node.sessions.sinks.values()
+                if sink.account == account_number(accounts.address_of(n))
+            )
+            assert isinstance(session, Session)
+            assert session._attach_delay_s == ATTACH_FIRST_S
 
 
 async def test_a_closed_connection_leaves_nothing_and_its_messages_wait(tmp_path: Path) -> None:

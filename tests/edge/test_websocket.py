@@ -168,6 +168,18 @@ async def test_a_server_that_stops_says_so_to_pages_too(tmp_path: Path) -> None:
         assert (late.status, late.code) == (503, "shutting-down")
 
 
+async def test_a_node_that_others_take_over_from_sends_everybody_to_them_at_once(
+    tmp_path: Path,
+) -> None:
+    async with empty_house(tmp_path) as home:
+        page, phone = await logged_in(home, 2), await home.guest(3)
+        await home.node.listener.send_away(1, within_s=1.0)
+        told = await page.next_of(wire.Error), await phone.next_of(wire.Error)
+        assert [(e.code, e.fatal, e.retry_after) for e in told] == [("shutting-down", True, 0)] * 2
+        assert await page.next() is None
+        assert await phone.next() is None
+
+
 async def test_who_does_not_answer_the_goodbye_is_gone_when_the_server_has_stopped(
     tmp_path: Path,
 ) -> None:

@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from whimbrel.cluster import table
-from whimbrel.cluster.ports import NodeInfo
+from whimbrel.cluster.ports import NOBODY, NodeInfo
 from whimbrel.cluster.shards import LEASE_S, MARGIN_S, RENEW_S, Holdings, Plan, Renewed, plan
 from whimbrel.domain.errors import Unready
 from whimbrel.domain.ports import Clock
@@ -28,6 +28,8 @@ SLICE = 256  # shards given or taken in one transaction
 AGAIN_S = 0.5  # until the next try for shards that could not be had
 RENEW_S_MAX = 3.0  # then the renewal has failed, and another one is tried
 RECONNECT_S = 0.5
+JOIN_S_MAX = 5.0
+LOOK_S = 0.005
 QUIET_S_MAX = 0.5  # how long shards that are given may finish what they had begun
 DROP_S_MAX = 2.0  # how long shards that are given wait for commits under way
 
@@ -48,6 +50,9 @@ async def _at_once(shards: frozenset[int]) -> None:
 
 class LeaseKeeper:
     """`await start()` claims a number, renews and takes; `await stop()` hands everything over.
+
+    A node that serves others only a while later starts with `waits` and calls join() then; one that
+    goes on to serve its sessions for a while calls hand_over() before stop().
 
     quiesce: waits, before shards that others shall have are told as lost, until nothing of them is
     gathered or being committed; epoch() says already that they are not ours, so nothing new begins.
@@ -89,6 +94,8 @@ class LeaseKeeper:
         self._late_timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._waits = False  # this node does not serve yet: it gives and takes nothing
+        self._begun = self._done = 0  # rounds, counted
         self._pending = False  # something could not be given or taken at the last try
         self._expiry_s = lease_s
 
@@ -139,8 +146,11 @@ class LeaseKeeper:
 
     # ---- life ----------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Raises Unready. When it returns, this node has its number and all it could take."""
+    async def start(self, waits: bool = False) -> None:
+        """Raises Unready. When it returns, this node has its number and all it could take; with
+        `waits` its number only, until join().
+        """
+        self._waits = waits
         try:
             await self._claim()
             await self._round()
@@ -176,6 +186,45 @@ class LeaseKeeper:
             self._db.terminate()
             self._db = None
 
+    async def join(self) -> None:
+        """This node serves from now on: it takes what is free, and others give it its share.
+
+        Raises Unready. Returns when it has taken what was free.
+        """
+        try:
+            async with self._asking, asyncio.timeout(RENEW_S_MAX):
+                await table.set_draining(await self._connection(), self._me.number, False)
+        except _TROUBLE as error:
+            raise Unready(f"this node cannot take its shards: {_why(error)}") from error
+        self._waits = False
+        begun = self._begun
+        self._look.set()
+        with contextlib.suppress(TimeoutError):  # then it goes on by itself
+            async with asyncio.timeout(JOIN_S_MAX):
+                while self._done <= begun:  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_S)
+
+    async def hand_over(self, patience_s: float = 5.0) -> None:
+        """Others have what this node owned, and it knows who; it keeps its sessions. Returns at
+        once if there is nobody to take anything.
+        """
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.drain()
+                while self._others_serve() and self._is_owner():  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_S)
+        except (*_TROUBLE, table.Lost) as error:
+            log.warning("not everything was handed over in time", reason=_why(error))
+
+    def _others_serve(self) -> bool:
+        nodes = self._holdings.nodes.items()
+        return any(n != self._me.number and not info.draining for n, info in nodes)
+
+    def _is_owner(self) -> bool:
+        """Of anything, or nobody is yet of what it had."""
+        owners = self._holdings.owners
+        return bool(self.held) or NOBODY in owners or self._me.number in owners
+
     async def drain(self) -> None:
         """Others shall have what this node owns; it goes on to serve sessions."""
         async with self._asking:
@@ -187,7 +236,12 @@ class LeaseKeeper:
             db = await self._connection()
             try:
                 self._me = await table.claim(
-                    db, self._identity, self.node.address, self.node.version, self._lease_s
+                    db,
+                    self._identity,
+                    self.node.address,
+                    self.node.version,
+                    self._lease_s,
+                    self._waits,
                 )
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 raise Unready(f"no number for this node: {words(error)}") from error
@@ -261,13 +315,17 @@ class LeaseKeeper:
 
     async def _round(self) -> None:
         """Renew, drop what is not ours, give what others shall have, take what is free."""
+        self._begun += 1
+        begun, waits = self._begun, self._waits
         asked_us = self._clock.monotonic_us()
         async with self._asking, asyncio.timeout(RENEW_S_MAX):
             answer = await table.renew(await self._connection(), self._me, self._lease_s)
         self._renewed(asked_us, answer)
-        todo = plan(self._me.number, answer.nodes, answer.owners, self._holdings.epochs.keys())
         self._pending = False
-        await self._carry_out(todo)
+        if not waits:
+            held = self._holdings.epochs.keys()
+            await self._carry_out(plan(self._me.number, answer.nodes, answer.owners, held))
+        self._done = begun
 
     def _renewed(self, asked_us: int, answer: Renewed) -> None:
         now_us = self._clock.monotonic_us()

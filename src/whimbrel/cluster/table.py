@@ -34,11 +34,19 @@ class Me(msgspec.Struct, frozen=True):
     incarnation: int
 
 
-async def claim(db: Any, identity: str, address: str, version: str, lease_s: float = LEASE_S) -> Me:
+async def claim(
+    db: Any,
+    identity: str,
+    address: str,
+    version: str,
+    lease_s: float = LEASE_S,
+    draining: bool = False,
+) -> Me:
     """A number for this process: the one its identity had before, else the lowest that is free.
 
     identity: of the data folder, whose lock this process holds: so whoever had the number under
-    the same identity is dead, and its lease need not run out. Raises Unready if all are taken.
+    the same identity is dead, and its lease need not run out. draining: it shall not get anything
+    yet. Raises Unready if all are taken.
     """
     async with db.transaction():
         await db.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
@@ -47,16 +55,17 @@ async def claim(db: Any, identity: str, address: str, version: str, lease_s: flo
             number = await _free_number(db)
         row = await db.fetchrow(
             f"""INSERT INTO node(id, incarnation, expires, identity, address, version, draining)
- VALUES ($2, 1, {_LEASE}, $3, $4, $5, false)
+ VALUES ($2, 1, {_LEASE}, $3, $4, $5, $6)
  ON CONFLICT (id) DO UPDATE SET incarnation = node.incarnation + 1, expires = excluded.expires,
   identity = excluded.identity, address = excluded.address, version = excluded.version,
-  draining = false
+  draining = excluded.draining
  RETURNING incarnation""",
             lease_s,
             number,
             identity,
             address,
             version,
+            draining,
         )
         await db.execute(f"NOTIFY {CHANNEL}")
     return Me(number, row[0])

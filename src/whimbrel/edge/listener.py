@@ -40,6 +40,7 @@ READERS_SHOWN = 8
 ADDRESSES_MAX = 100_000
 ACCOUNTS_MAX = 100_000
 COME_BACK_S_MAX = 120
+AWAY_STEP_S = 0.1
 BEHIND_BYTES = 65_536  # unsent: more than what any reader leaves for a moment
 
 
@@ -367,6 +368,19 @@ class Listener:
         for at, session in enumerate(sessions):
             wait_s = min(at // logins_per_s, COME_BACK_S_MAX) if logins_per_s else 1
             session.shut_down(wire.Error(ShuttingDown.code, "", True, wait_s))
+
+    async def send_away(self, per_s: int, within_s: float) -> None:
+        """Other nodes serve: so many in each second are asked to come back at once, and the others
+        are served until it is their turn. All are asked within `within_s`.
+        """
+        self.stop_accepting()
+        sessions = list(self._sessions.items())
+        step = max(1, int(max(per_s, len(sessions) / within_s) * AWAY_STEP_S))
+        for at, (number, session) in enumerate(sessions):
+            if at and at % step == 0:
+                await asyncio.sleep(AWAY_STEP_S)
+            if number in self._sessions:
+                session.shut_down(wire.Error(ShuttingDown.code, "", True, 0))
 
     async def close(self) -> None:
         """Tell everybody who was not told, flush, close."""

@@ -413,6 +413,7 @@ class Session:
             c: int = answer.c  # type: ignore[attr-defined]
             if self._open.pop(c, None) is not None:  # else: a submit sent twice, answered twice
                 self._put_off_resend()
+                self._attach_delay_s = ATTACH_FIRST_S  # the actor answers
                 self._send(ANSWERS[kind](answer))
         elif kind in _OWN:
             _OWN[kind](self, answer)
@@ -443,6 +444,7 @@ class Session:
         last = self._last
         if item.prev <= last < item.q:
             self._last = item.q
+            self._attach_delay_s = ATTACH_FIRST_S
             self._send(item_to_wire(item))
         elif item.q > last:
             self._tell(m.Rewind(self._device, self.number, last))

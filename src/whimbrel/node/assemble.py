@@ -84,6 +84,7 @@ log = structlog.get_logger("whimbrel.node")
 USER, DESK = 0, 1
 GOODBYE_S = 2.0
 DRAIN_S = 10.0
+SEND_AWAY_S = 10.0  # for all sessions of a node that others take over from
 MOVES_S = 5.0  # so long a request waits for an account that is being handed over
 CERTIFICATE_EVERY_S = 5
 
@@ -126,6 +127,7 @@ class Node:
         self._acts: set[asyncio.Task[None]] = set()  # being written down
         self._seconds = 0
         self.others: Company | None = None  # nodes of this installation
+        self.leaving = ""  # why nobody new should be sent here
         self.webhook: Webhook | None = None
         self.probe: Probe | None = None
         self.tracing: Tracing | None = None
@@ -296,7 +298,7 @@ class Node:
             sender=self.sender,
             secret=bytes.fromhex(secret_file(self.folder / "pin.secret", 32)),
             admin_token=token,
-            ready=lambda: self.trouble,
+            ready=lambda: self.trouble or self.leaving,
             stats=self.statistics.flat,
             metrics=self.metrics.text,
             alerts=self._alerts,
@@ -585,6 +587,10 @@ class Node:
 
     async def _drain(self, restarts: bool) -> bytes:
         """Nothing is taken, everything that was is committed; what XMPP sessions carry on."""
+        if self.others is not None:
+            self.leaving = "its accounts are handed over to other nodes"
+            await self.others.hand_over()
+            await self.listener.send_away(self.config.restart.logins_per_s, SEND_AWAY_S)
         if self._own_sockets:
             self.sockets.close()
         if not restarts:

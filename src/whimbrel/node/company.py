@@ -56,8 +56,8 @@ class Company:
         self._engine: Engine | None = None
 
     async def claim(self) -> int:
-        """The number of this node. From here on it owns shards, and answers nobody yet."""
-        await self.keeper.start()
+        """The number of this node. It owns nothing before connect(): nobody would be answered."""
+        await self.keeper.start(waits=True)
         self.number = self.keeper.node.number
         return self.number
 
@@ -100,7 +100,7 @@ class Company:
         except BusAway as error:
             raise Unready(f"bus.url: {error}") from error
         self.router.start()
-        self.keeper.look()
+        await self.keeper.join()
 
     def _bus_is_back(self) -> None:
         self.router.bus_is_back()
@@ -142,8 +142,12 @@ class Company:
             self.ended = True
             self.when_ended()
 
+    async def hand_over(self) -> None:
+        """Others take this node's accounts, which its sessions reach over the bus from then on."""
+        await self.keeper.hand_over()
+
     async def stop(self) -> None:
-        """Others take over at once."""
+        """Others take over what is left at once."""
         await self.keeper.stop()
         if hasattr(self, "bus"):
             self.router.flush()

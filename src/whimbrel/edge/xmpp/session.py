@@ -20,6 +20,7 @@ from whimbrel.domain import im
 from whimbrel.domain import messages as m
 from whimbrel.domain.discreet import stack_of
 from whimbrel.domain.errors import ShuttingDown
+from whimbrel.edge.session import ATTACH_FIRST_S
 from whimbrel.edge.xmpp.acknowledging import ASKS_APART_US, Acknowledging
 from whimbrel.edge.xmpp.feature import ACCOUNT, OTHERS, SERVER, Iq
 from whimbrel.edge.xmpp.messages import Messages
@@ -290,6 +291,7 @@ class XmppSession(Acknowledging):
         last = self._last
         if item.prev <= last < item.q:
             self._last = item.q
+            self._attach_delay_s = ATTACH_FIRST_S
             if item.q > self._shown_q:
                 self._shown_q = item.q
                 self._show(item)
@@ -360,6 +362,7 @@ class XmppSession(Acknowledging):
         submit = self._open.pop(stored.c, None)
         if submit is not None:
             self._put_off_resend()
+            self._attach_delay_s = ATTACH_FIRST_S  # the actor answers
             self.messages.stored(stored.c, stored.id)
             self.dirty = True
 
