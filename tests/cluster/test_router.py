@@ -55,6 +55,7 @@ class Inside:
     def __init__(self) -> None:
         self.posted: list[tuple[int, Any]] = []
         self.replies: list[tuple[int, Any]] = []
+        self.tried_again: list[int] = []
         self.full = False
         self.answers: Sequence[Any] = ()
 
@@ -69,6 +70,9 @@ class Inside:
 
     def replied(self, number: int, answer: a.ToSession | None) -> None:
         self.replies.append((number, answer))
+
+    def try_again(self, concerned: Callable[[int], bool], /) -> None:
+        self.tried_again += [account for account in range(30) if concerned(account)]
 
     def later(self, delay_us: int, call: Callable[[], None], /) -> None:
         call()
@@ -125,6 +129,15 @@ def test_an_actor_of_this_node_is_told_without_a_network() -> None:
     assert house.insides[0].posted == [(3, SUBMIT)]
     house.go()
     assert house.wire.carried == 0
+
+
+def test_when_shards_have_moved_who_waits_for_their_accounts_asks_again() -> None:
+    house = House()
+    house.routers[0].moved([4, 5])
+    assert house.insides[0].tried_again == [4, 5]
+    house.routers[0].bus_is_back()
+    assert [n for n in house.insides[0].tried_again[2:] if n % 3 == 0] == []
+    assert house.insides[0].tried_again[2:4] == [1, 2]
 
 
 def test_what_is_for_another_node_crosses_once_in_one_pack_and_in_order() -> None:

@@ -392,3 +392,29 @@ def test_a_deleted_account_is_unknown_and_its_numbers_are_never_given_twice(
     again.connect()
     alice.say("bob", "three")
     assert again.texts() == ["three"]
+
+
+def test_a_peer_that_has_moved_is_tried_at_once_whatever_the_back_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = world.phone("alice"), world.phone("bob")
+    number, peer = account_number("alice"), account_number("bob")
+    tell = world.engine.tell
+
+    def deaf(key: int, message: m.ToActor) -> None:
+        if not isinstance(message, m.Deliver):
+            tell(key, message)
+
+    monkeypatch.setattr(world.engine, "tell", deaf)
+    alice.say("bob", "one")
+    alice.say("bob", "two")
+    world.later(200)
+    opened = world.engine.cells[number].state.pairs[peer].open
+    assert all(entry.attempts > 5 for entry in opened.values())
+    monkeypatch.undo()
+    world.run()
+    assert bob.texts() == [], "the next try is a minute away"
+    world.engine.post(number, m.TryAgain((peer, 12_345)))
+    world.run()
+    assert bob.texts() == ["one", "two"]
+    assert not opened

@@ -28,6 +28,7 @@ STAY = (
     messages.Alarm,
     messages.ExpireInbox,
     messages.InboxRead,
+    messages.TryAgain,
 )
 ENVELOPE_BYTES = 64  # room for everything of a pack but its entries
 PARTS_BYTES_MAX = 67_108_864  # of messages that came in parts and are not whole yet

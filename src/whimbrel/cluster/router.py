@@ -31,6 +31,7 @@ log = structlog.get_logger("whimbrel.cluster")
 EVERYBODY = -1
 HOPS_MAX = 1  # a message is passed on once, then its sender has to say it again
 LOST_AFTER_US = 3_000_000
+MOVED_US = 1_000  # from the first hint that a shard has moved until it is acted on
 SEND_BACK_US = 100_000
 WOKEN_AT_ONCE = 2_000  # sessions told of a move in one go; the next ones a moment later
 
@@ -49,6 +50,10 @@ class Inside(Protocol):
     def replied(self, number: int, answer: ToSession | None) -> None: ...
 
     def later(self, delay_us: int, call: Callable[[], None], /) -> None: ...
+
+    def try_again(self, concerned: Callable[[int], bool], /) -> None:
+        """Actors here say again what such accounts have not answered."""
+        ...
 
 
 class ClusterRouter:
@@ -77,6 +82,7 @@ class ClusterRouter:
         self._soon = soon
         self._packers: dict[int, Packer] = {}
         self._flushing = False
+        self._moved: set[int] = set()  # shards that have another owner, not told here yet
         self._sent_back: set[int] = set()  # sessions that will hear `unknown session`
         self._unpacker = Unpacker()
         self._incarnations: dict[int, int] = {}  # the newest process of each node
@@ -285,9 +291,19 @@ class ClusterRouter:
     # ---- sessions whose actor is elsewhere now -------------------------------------------
 
     def moved(self, shards: Iterable[int]) -> None:
-        """These shards have another owner: their sessions attach there (DELIVERY.md)."""
-        changed = frozenset(shards)
-        self._wake(lambda account: account % self._count in changed)
+        """These shards have another owner: their sessions attach there (DELIVERY.md), and who
+        waits for an answer from there asks again. All that is heard within a moment together.
+        """
+        first = not self._moved
+        self._moved.update(shards)
+        if first and self._moved:
+            self.inside.later(MOVED_US, self._tell_moved)
+
+    def _tell_moved(self) -> None:
+        changed, self._moved = frozenset(self._moved), set()
+        count = self._count
+        self._wake(lambda account: account % count in changed)
+        self.inside.try_again(lambda account: account % count in changed)
 
     def bus_is_back(self) -> None:
         """What was said meanwhile is lost: sessions of actors elsewhere say where they stand,
@@ -299,6 +315,7 @@ class ClusterRouter:
 
     def _attach_all(self) -> None:
         self._wake(lambda account: not self.owns(account))
+        self.inside.try_again(lambda account: not self.owns(account))
         self.forgot()
 
     def _forgotten_by(self, node: int) -> None:

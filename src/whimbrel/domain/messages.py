@@ -338,6 +338,14 @@ class Alarm(ToActor, frozen=True):
     """The time an actor asked for has come, or a scan found work that it owes."""
 
 
+class TryAgain(ToActor, frozen=True):
+    """These peers have moved to another node, or can be heard again: what waits for them is tried
+    now, and its back-off begins anew.
+    """
+
+    peers: tuple[int, ...]
+
+
 class ExpireInbox(ToActor, frozen=True):
     """A scan found messages that were stored before this time (us) and never collected."""
 

@@ -111,6 +111,13 @@ def send_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> N
     )
 
 
+def try_receipt_now(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
+    """The sender lives elsewhere now."""
+    if pair.receipt_attempts:
+        pair.receipt_attempts = 0
+        send_receipt(user, pair, turn, effects)
+
+
 def retry_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
     if pair.receipt_retry_us <= turn.mono_us:
         send_receipt(user, pair, turn, effects)

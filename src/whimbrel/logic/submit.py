@@ -199,6 +199,18 @@ def retry(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
         prev = entry.id
 
 
+def try_now(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:
+    """The peer lives elsewhere now: what is under way is said there, without its old back-off."""
+    prev = 0
+    for count, entry in enumerate(pair.open.values()):
+        if count >= turn.limits.open_per_peer_max:
+            break
+        if entry.attempts:
+            entry.attempts = 0
+            _deliver(user, pair, entry, prev, turn, effects)
+        prev = entry.id
+
+
 def on_ack(user: User, m: Ack, turn: Turn) -> list[Effect]:
     """The recipient stored it, or refused it for good. Counts only for an open row."""
     pair = pair_of(user, m.peer)

@@ -81,6 +81,7 @@ from whimbrel.domain.messages import (
     Rewind,
     Submit,
     ToActor,
+    TryAgain,
     Typing,
     Unlink,
     Watch,
@@ -140,6 +141,7 @@ from whimbrel.logic.receipts import (
     on_receipt,
     on_receipt_ack,
     retry_receipt,
+    try_receipt_now,
 )
 from whimbrel.logic.relay import on_peer_bounce, on_peer_relay, on_relay
 from whimbrel.logic.removal import on_remove, on_remove_this
@@ -155,7 +157,7 @@ from whimbrel.logic.resources import (
     unbind_strays,
 )
 from whimbrel.logic.stream import on_confirm, on_inbox_read, on_rewind, rewind_stale
-from whimbrel.logic.submit import on_ack, on_busy, on_submit, retry
+from whimbrel.logic.submit import on_ack, on_busy, on_submit, retry, try_now
 from whimbrel.logic.submit import refuse_poison as refuse_poison_submit
 from whimbrel.logic.tokens import on_token_new, on_token_use
 from whimbrel.logic.trimming import on_expire
@@ -177,6 +179,18 @@ def on_alarm(user: User, m: Alarm, turn: Turn) -> list[Effect]:
             user.owing.discard(peer)
     effects += unbind_strays(user, turn)
     return effects + rewind_stale(user, turn)
+
+
+def on_try_again(user: User, m: TryAgain, turn: Turn) -> list[Effect]:
+    effects: list[Effect] = []
+    for peer in m.peers:
+        pair = user.pairs.get(peer)
+        if pair is None:
+            continue
+        try_now(user, pair, turn, effects)
+        if pair.owed:
+            try_receipt_now(user, pair, turn, effects)
+    return effects
 
 
 def on_forget_ledger(user: User, m: ForgetLedger, turn: Turn) -> list[Effect]:
@@ -373,6 +387,7 @@ HANDLERS = {
     PeerWatch: on_peer_watch,
     PeerPresence: on_peer_presence,
     Alarm: on_alarm,
+    TryAgain: on_try_again,
     ExpireInbox: on_expire,
     ForgetLedger: on_forget_ledger,
     Describe: on_describe,

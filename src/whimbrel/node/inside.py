@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from whimbrel.domain.answers import ToSession
-from whimbrel.domain.messages import ToActor
+from whimbrel.domain.messages import ToActor, TryAgain
 from whimbrel.node.interpreter import Interpreter
 from whimbrel.runtime.engine import Engine
+
+AT_ONCE = 500  # actors that ask again in one go
+PAUSE_US = 20_000  # then others have their turn
 
 
 class Inside:
@@ -30,6 +33,24 @@ class Inside:
         behaviours = self._engine.behaviours
         answers: Sequence[Any] = behaviours[behaviours.kind_of(account)].busy(account, message)
         return answers
+
+    def try_again(self, concerned: Callable[[int], bool], /) -> None:
+        """Actors here that wait for an answer of such accounts ask again, some at a time."""
+        found: list[tuple[int, tuple[int, ...]]] = []
+        for key, cell in self._engine.cells.items():
+            owing = getattr(cell.state, "owing", None)
+            if owing:
+                peers = tuple(sorted(filter(concerned, owing)))
+                if peers:
+                    found.append((key, peers))
+        self._try_some(found)
+
+    def _try_some(self, found: list[tuple[int, tuple[int, ...]]]) -> None:
+        for key, peers in found[:AT_ONCE]:
+            if key in self._engine.cells:
+                self._engine.post(key, TryAgain(peers))
+        if len(found) > AT_ONCE:
+            self._later_us(PAUSE_US, lambda: self._try_some(found[AT_ONCE:]))
 
     def later(self, delay_us: int, call: Callable[[], None], /) -> None:
         self._later_us(delay_us, call)
