@@ -30,7 +30,8 @@ from whimbrel.storage.postgres.schema import migrate
 
 _NAMES = itertools.count(1)
 _TABLES = ("account", "device", "sent", "inbox", "pair", "roster", "document", "archive",
-           "signup", "counter", "dead_letter", "node", "secret")  # fmt: skip
+           "signup", "counter", "dead_letter", "node", "secret",
+           "upload", "confirmed", "act")  # fmt: skip
 _EMPTY = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid();
 {" ".join(f"DELETE FROM {table};" for table in _TABLES)}

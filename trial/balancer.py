@@ -1,7 +1,7 @@
 """HAProxy (Debian's) before the nodes: what a balancer of an installation looks like, small.
 
 TCP for the own protocol and XMPP; HTTP by source address, so that a BOSH session, whose requests
-come on several connections, stays on one node.
+come on several connections, mostly stays on one node.
 """
 
 import shutil

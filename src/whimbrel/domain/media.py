@@ -106,6 +106,7 @@ class Upload(msgspec.Struct, frozen=True):
     made_us: int
     expires_us: int
     facts: Facts | None = None
+    home: str = ""  # the node that has it in hand (and its bytes, where folders are not shared)
     __repr__ = discreet
 
     @property
@@ -179,6 +180,10 @@ class Ledger(Protocol):
         """Remove rows that went before this time."""
         ...
 
+    async def adopt(self, token_hash: bytes, old: str, new: str) -> None:
+        """An upload under way goes on at another node, if it is still the old one's."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -238,6 +243,14 @@ class Media(Protocol):
 
     async def find(self, id: str, name: str) -> Served: ...
     def read(self, served: Served, start: int, end: int) -> AsyncIterator[bytes]: ...
+    async def away(self, token: str, id: str) -> str:
+        """The node that has to be asked for this upload or file; "": this one."""
+        ...
+
+    async def adopt(self, token: str, old: str) -> None:
+        """Go on here with an upload whose node is gone, from what is there of it."""
+        ...
+
     async def confirm(self, id: str, account: int) -> int:
         """When the file will be gone, in microseconds since 1970."""
         ...

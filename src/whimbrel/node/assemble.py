@@ -43,7 +43,7 @@ from whimbrel.node.asking import Asking
 from whimbrel.node.audit import Auditor
 from whimbrel.node.chatter import NAME, Chatter
 from whimbrel.node.clock import ClockWatch, SystemClock
-from whimbrel.node.company import Company
+from whimbrel.node.company import Company, identity_of
 from whimbrel.node.config import Config, ConfigError
 from whimbrel.node.house import House
 from whimbrel.node.housekeeping import Housekeeping
@@ -52,6 +52,7 @@ from whimbrel.node.interpreter import Interpreter
 from whimbrel.node.live import Live, alert_line
 from whimbrel.node.metrics import Metrics
 from whimbrel.node.monitor import Monitor, to_log
+from whimbrel.node.neighbours import Neighbours
 from whimbrel.node.office import open_office
 from whimbrel.node.places import cannot_listen, places
 from whimbrel.node.probe import Place as ProbePlace
@@ -67,10 +68,11 @@ from whimbrel.protocol.sasl.verifiers import salt_of
 from whimbrel.protocol.wire import ALPN
 from whimbrel.runtime.behaviour import Behaviours
 from whimbrel.runtime.engine import Engine
-from whimbrel.services.media.service import MediaService, open_media
+from whimbrel.services.media.service import MediaService, open_media, open_shared_media
 from whimbrel.services.media.tidy import Tidy
 from whimbrel.services.sms.choose import SmsConfigError, make_sender
 from whimbrel.storage.lock import FolderLock
+from whimbrel.storage.postgres.side import Side
 from whimbrel.storage.private import exposed
 from whimbrel.storage.sqlite import SqliteStore
 
@@ -128,6 +130,8 @@ class Node:
         self._seconds = 0
         self.others: Company | None = None  # nodes of this installation
         self.leaving = ""  # why nobody new should be sent here
+        self.side: Side | None = None  # what they know together
+        self.neighbours: Neighbours | None = None  # where they ask each other
         self.webhook: Webhook | None = None
         self.probe: Probe | None = None
         self.tracing: Tracing | None = None
@@ -214,7 +218,7 @@ class Node:
         self.office = open_office(self)
         self.metrics = Metrics(self.statistics.flat, self.monitor)
         self.listener.start()
-        self.media = self._open_media()
+        self.media = await self._open_media()
         self.hub = self._open_hub()
         self.tidy = Tidy(self.media) if self.media is not None else None
         self.upgrader = Upgrader(
@@ -226,6 +230,7 @@ class Node:
         if self.others is not None:
             await self.others.connect()
         await self._listen()
+        await self._open_to_neighbours()
         self.housekeeping = Housekeeping(
             self.engine,
             self.store,
@@ -264,6 +269,7 @@ class Node:
         shared = SharedStore(config.store.url, limits, self.folder, unsafe=config.store.unsafe)
         await shared.open()
         self.store = shared
+        self.side = Side(config.store.url)
         await share_secrets(config.store.url, self.folder)
         self.others = Company(config, self.folder, self.clock, shared)
         return await self.others.claim()
@@ -273,6 +279,10 @@ class Node:
         others, self.others = self.others, None
         if others is not None:
             await others.stop()
+        if self.neighbours is not None:
+            await self.neighbours.close()
+        if self.side is not None:
+            await self.side.close()
         self.store.close()
         if isinstance(self.store, SharedStore):
             await self.store.wait_closed()
@@ -292,11 +302,16 @@ class Node:
     async def _listen(self) -> None:
         """Open every configured port. A port in use is a clear error, nothing half open."""
         token = secret_file(self.folder / "admin.token", 32)
+        secret = bytes.fromhex(secret_file(self.folder / "pin.secret", 32))
+        if self.side is not None and self.others is not None:
+            self.neighbours = Neighbours(self.side, self.others.number, secret)
+            self.others.more = self.neighbours.snapshot
         parts = HttpParts(
             ask=self.asking.ask,
             load=self.asking.load,
             sender=self.sender,
-            secret=bytes.fromhex(secret_file(self.folder / "pin.secret", 32)),
+            secret=secret,
+            neighbours=self.neighbours,
             admin_token=token,
             ready=lambda: self.trouble or self.leaving,
             stats=self.statistics.flat,
@@ -319,10 +334,10 @@ class Node:
             xmpp_places=self._xmpp_places,
             upgrades=self.upgrader,
         )
-        app = make_app(parts)
+        self.app = make_app(parts)
         try:
             for place in places(self.config):
-                self.ports[place.name] = await self._accept(place, app)
+                self.ports[place.name] = await self._accept(place, self.app)
         except OSError as error:
             await self.stop()
             raise cannot_listen(error) from error
@@ -369,18 +384,35 @@ class Node:
             "urn:xmpp:alt-connections:xbosh": f"{base}/http-bind",
         }
 
-    def _open_media(self) -> MediaService | None:
+    async def _open_media(self) -> MediaService | None:
         media, shared = self.config.media, self.config.node.media
         if not media.on:
             return None
-        if self.others is not None and not shared:
-            log.warning(
-                "files that people send are known to this node only: let the balancer bring all "
-                "of /v1/media, /v1/put and /m to one node, or give nodes of one machine node.media"
-            )
         folder = Path(shared) if shared else self.folder
         make_folder(folder)
-        return open_media(media, folder, self.clock)
+        if self.side is None:
+            return open_media(media, folder, self.clock)
+        everywhere = bool(shared) or media.store == "s3"
+        if not everywhere:
+            log.info(
+                "files lie on the node that took them: while it is away they are too; "
+                "node.media or media.store = s3 has them everywhere"
+            )
+        me = identity_of(self.config, self.folder)
+        return await open_shared_media(media, folder, self.clock, self.side, me, everywhere)
+
+    async def _open_to_neighbours(self) -> None:
+        """A port for the other nodes, who are told where it is."""
+        if self.neighbours is None:
+            return
+        host, port = self.config.node.inside_place
+        try:
+            port = await self.http.start(self.app, host, port, None, per_client=False)
+        except OSError as error:
+            raise ConfigError(
+                f"node.inside: {host}:{port}: {error.strerror or error}; choose another port"
+            ) from error
+        await self.neighbours.announce(host, port)
 
     def _open_hub(self) -> Hub:
         secret = bytes.fromhex(secret_file(self.folder / "scram.secret", 32))
@@ -395,7 +427,8 @@ class Node:
             self._media_base,
         )
         hub.acted = self._acted_by_xmpp
-        self.bosh = Bosh(hub, self.listener.admit_other)
+        number = self.others.number if self.others is not None else 0
+        self.bosh = Bosh(hub, self.listener.admit_other, number)
         self.listener.sweeps.append(hub.sweep_part)
         return hub
 
@@ -598,6 +631,8 @@ class Node:
         self.live.feed.close()
         await self.upgrader.stop()
         self.bosh.shut_down()
+        if self.neighbours is not None:
+            self.neighbours.let_go()
         await self.http.stop()  # of requests under way; the others are served meanwhile
         if self.tidy is not None:
             await self.tidy.close()

@@ -54,6 +54,7 @@ class Company:
         self.bus: NatsBus
         self.router: ClusterRouter
         self._engine: Engine | None = None
+        self.more: Callable[[], dict[str, float]] = dict  # of what it is asked through HTTP
 
     async def claim(self) -> int:
         """The number of this node. It owns nothing before connect(): nobody would be answered."""
@@ -162,6 +163,7 @@ class Company:
             "node_lease_trouble": float(bool(self.keeper.trouble)),
             "nodes": float(len(self.keeper.nodes())),
         }
+        table |= self.more()
         return table | self.router.snapshot() | self.bus.snapshot()
 
 

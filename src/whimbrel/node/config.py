@@ -105,7 +105,22 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     name: str = ""  # stays the same over restarts; "": the machine's name and the data folder
     address: str = ""  # where people find it, for `whimbrel cluster status`
-    media: str = ""  # a folder for files that all nodes of this machine share; "": data folder
+    media: str = ""  # a folder for files that all nodes share (also NFS); "": data folder
+    inside: str = "127.0.0.1:0"  # where other nodes ask this one (HTTP); of several machines each
+    # its own address in a network that is theirs alone, like "10.0.0.11:8090"
+
+    @property
+    def inside_place(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.inside.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def mistake(self) -> str:
+        """What is wrong, beginning with the key; empty if all is well."""
+        host, _, port = self.inside.rpartition(":")
+        if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
+            return 'inside: write an address and a port, like "10.0.0.11:8090"'
+        return ""
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -294,7 +309,7 @@ def _check(config: Config) -> None:
 
 
 def _check_cluster(config: Config) -> None:
-    for name in ("store", "bus"):
+    for name in ("store", "bus", "node"):
         mistake = getattr(config, name).mistake()
         if mistake:
             raise ConfigError(f"{name}.{mistake}")

@@ -191,6 +191,12 @@ class Processes:
 PR_SET_PDEATHSIG = 1
 
 
+def _inside(config: Config, told: dict[str, Any]) -> str:
+    """A port of its own for each."""
+    host, port = config.node.inside_place
+    return f"{host}:{port + told['number'] if port else 0}"
+
+
 def as_child(config: Config) -> Config | None:
     """This process as its parent wants it; None: it has no such parent."""
     text = os.environ.get(CHILD)
@@ -206,5 +212,5 @@ def as_child(config: Config) -> Config | None:
         config,
         listen=replace(config.listen, shared=True, **told["ports"]),
         tls=replace(config.tls, certificate=told["certificate"], key=told["key"]),
-        node=replace(config.node, name=name, media=told["media"]),
+        node=replace(config.node, name=name, media=told["media"], inside=_inside(config, told)),
     )

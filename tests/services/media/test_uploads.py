@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests import postgres
 from tests.services.media.world import (
     ALICE,
     BOB,
@@ -35,15 +36,25 @@ from whimbrel.domain.errors import (
     WrongOffset,
     WrongType,
 )
+from whimbrel.storage.postgres.side import Side
 
 DATA = os.urandom(700_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[MediaWorld]:
-    async with world_in(tmp_path, free_bytes_min=1) as world:
+@pytest_asyncio.fixture(params=["sqlite", "postgres"])
+async def world(request: Any, tmp_path: Path) -> AsyncIterator[MediaWorld]:
+    """The ledger in a file, and in the database of several nodes."""
+    if request.param == "sqlite":
+        async with world_in(tmp_path, free_bytes_min=1) as world:
+            yield world
+        return
+    url = postgres.fresh_database()
+    side = Side(url)
+    async with world_in(tmp_path, side, free_bytes_min=1) as world:
         yield world
+    await side.close()
+    postgres.give_back(url)
 
 
 async def test_what_was_uploaded_in_pieces_comes_back_as_it_was(world: MediaWorld) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.domain.media import Facts, MediaSettings
-from whimbrel.services.media.service import MediaService, open_media
+from whimbrel.services.media.service import MediaService, open_media, open_shared_media
 from whimbrel.services.media.tidy import Tidy
+from whimbrel.storage.postgres.side import Side
 
 ALICE, BOB, CAROL = 1_000_001, 1_000_002, 1_000_003
 NOW_US = 1_700_000_000_000_000
@@ -29,17 +30,27 @@ class StandingClock:
 
 
 class MediaWorld:
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, side: Any = None, **settings: Any) -> None:
+        """side: the database of several nodes; then start() makes the service."""
+        self.side: Side | None = side
         self.folder = folder
         self.clock = StandingClock()
         self.settings = MediaSettings(**({"workers": 1} | settings))
-        self.media: MediaService = open_media(self.settings, folder, self.clock)
+        self.media: MediaService
+        self.tidy: Tidy
+
+    async def start(self) -> None:
+        if self.side is None:
+            self.media = open_media(self.settings, self.folder, self.clock)
+        else:
+            self.media = await open_shared_media(
+                self.settings, self.folder, self.clock, self.side, "one", True
+            )
         self.tidy = Tidy(self.media)
 
     async def restart(self) -> None:
         await self.media.close()
-        self.media = open_media(self.settings, self.folder, self.clock)
-        self.tidy = Tidy(self.media)
+        await self.start()
 
     async def slot(self, size: int, name: str = "file.bin", **more: Any) -> str:
         told: dict[str, Any] = {"owner": ALICE, "type": "application/octet-stream"}
@@ -77,8 +88,9 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def world_in(folder: Path, **settings: Any) -> AsyncIterator[MediaWorld]:
-    world = MediaWorld(folder, **settings)
+async def world_in(folder: Path, side: Any = None, **settings: Any) -> AsyncIterator[MediaWorld]:
+    world = MediaWorld(folder, side, **settings)
+    await world.start()
     try:
         yield world
     finally:

@@ -31,9 +31,10 @@ url = {{ .Values.bus.url | quote }}
 user = {{ .Values.bus.user | quote }}
 password_file = "/etc/whimbrel/secrets/nats"
 {{- end }}
-{{- if .Values.media.claim }}
 
 [node]
+inside = "0.0.0.0:8090"
+{{- if .Values.media.claim }}
 media = "/var/lib/whimbrel-media"
 {{- end }}
 {{- end }}

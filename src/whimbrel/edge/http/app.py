@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from whimbrel.domain.desk import SignupLimits
 from whimbrel.domain.discreet import discreet
@@ -18,7 +19,16 @@ from whimbrel.domain.media import Media
 from whimbrel.domain.ports import PinSender
 from whimbrel.domain.wants import Want
 from whimbrel.edge.http import dispatch, server
-from whimbrel.edge.http.inside import Ask, HttpLimits, Info, Inside, Requests, Sockets, Upgrades
+from whimbrel.edge.http.inside import (
+    Ask,
+    HttpLimits,
+    Info,
+    Inside,
+    Neighbours,
+    Requests,
+    Sockets,
+    Upgrades,
+)
 from whimbrel.edge.http.office import Office
 from whimbrel.edge.http.shapes import Alerts
 from whimbrel.protocol.sasl.verifiers import Keeper, keep_nothing
@@ -50,6 +60,7 @@ class HttpParts:
     sockets: Sockets | None = None  # None: no WebSockets
     xmpp_sockets: Sockets | None = None
     bosh: Requests | None = None
+    neighbours: Neighbours | None = None
     xmpp_places: Callable[[], dict[str, str]] = dict
     office: Office | None = None
     admin_anywhere: bool = False
@@ -77,6 +88,7 @@ def make_app(parts: HttpParts) -> web.Application:
         sockets=parts.sockets,
         xmpp_sockets=parts.xmpp_sockets,
         bosh=parts.bosh,
+        neighbours=parts.neighbours,
         xmpp_places=parts.xmpp_places,
         office=parts.office,
         admin_anywhere=parts.admin_anywhere,
@@ -104,12 +116,18 @@ class HttpServer:
         port: int,
         context: ssl.SSLContext | None,
         sockets: Sequence[socket.socket] = (),
+        per_client: bool = True,
     ) -> int:
         """Open one port more, or accept on the sockets that listen there already.
 
+        per_client: False where one client, another node, asks for many people.
+
         The real port comes back. Raises OSError if it is taken.
         """
-        one = server.HttpServer(app, app[LIMITS])
+        limits = app[LIMITS]
+        if not per_client:
+            limits = replace(limits, connections_per_client_max=limits.connections_max)
+        one = server.HttpServer(app, limits)
         if context is None:
             await one.start(plain=(host, port), sockets=sockets)
         else:

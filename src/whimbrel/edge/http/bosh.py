@@ -15,7 +15,7 @@ from whimbrel.edge.http.problems import WrongContentType
 from whimbrel.edge.http.socket import check_origin
 
 
-async def on_bosh(inside: Inside, request: web.Request, body: None) -> web.Response:
+async def on_bosh(inside: Inside, request: web.Request, body: None) -> web.StreamResponse:
     if inside.bosh is None:
         raise NotFound
     check_origin(request, inside.origins)
@@ -23,7 +23,15 @@ async def on_bosh(inside: Inside, request: web.Request, body: None) -> web.Respo
         raise WrongContentType
     data = await _whole(request, inside.bosh.bytes_max, inside.http.body_s)
     address = limit_key(caller_of(request, inside.trusted_proxies))
-    answer = await inside.bosh.answer(data, address)
+    neighbours = inside.neighbours
+    node = -1 if neighbours is None or neighbours.is_one(request) else inside.bosh.away(data)
+    if neighbours is not None and node >= 0:
+        passed = await neighbours.ask(request, node, data)
+        if passed is not None:
+            return passed
+        answer = inside.bosh.unknown()
+    else:
+        answer = await inside.bosh.answer(data, address)
     headers = {**_allowed(request), hdrs.CONTENT_TYPE: "text/xml; charset=utf-8"}
     return web.Response(body=answer, headers=headers)
 

@@ -150,7 +150,8 @@ def _front(inside: Inside, bucket_of: Callable[[web.Request], Buckets]) -> Middl
 
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if not _is_socket(request) and bearer_of(inside, request) is None:
+            passed_on = inside.neighbours is not None and inside.neighbours.is_one(request)
+            if not _is_socket(request) and not passed_on and bearer_of(inside, request) is None:
                 _take(inside, bucket_of(request), request)
             return await handler(request)
         except web.HTTPException as error:

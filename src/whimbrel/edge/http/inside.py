@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol, runtime_checkable
 
 import msgspec
+from aiohttp import web
 
 from whimbrel.domain.answers import ToSession
 from whimbrel.domain.desk import SignupLimits
@@ -76,6 +77,26 @@ class Requests(Protocol):
         """Of one body."""
 
     def answer(self, data: bytes, address: str) -> Awaitable[bytes]: ...
+    def away(self, data: bytes) -> int:
+        """The node that has to be asked; -1: this one."""
+
+    def unknown(self) -> bytes:
+        """What is answered when that node is gone."""
+
+
+class Neighbours(Protocol):
+    """The other nodes of this installation (node/neighbours.py)."""
+
+    def is_one(self, request: web.Request) -> bool:
+        """Does another node pass this on? Then it goes no further."""
+
+    async def ask(
+        self, request: web.Request, where: int | str, data: bytes | None = None
+    ) -> web.StreamResponse | None:
+        """The answer of that node (by number or identity), passed through; None: it is gone.
+
+        data: the body, if it was read already. Raises Busy if the node cannot be asked now.
+        """
 
 
 class Upgrades(Protocol):
@@ -118,6 +139,7 @@ class Inside:
     sockets: Sockets | None = None  # None: there are no WebSockets
     xmpp_sockets: Sockets | None = None
     bosh: Requests | None = None
+    neighbours: Neighbours | None = None  # None: there are none
     office: Office | None = None  # None: administration has accounts and counters only
     xmpp_places: Callable[[], dict[str, str]] = dict  # XEP-0156: by relation
     upgrades: Upgrades | None = None

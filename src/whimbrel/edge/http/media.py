@@ -8,8 +8,10 @@ our origin (docs/media.md).
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
@@ -19,6 +21,7 @@ from whimbrel.domain.errors import (
     BadMessage,
     NotAuthorized,
     NotFound,
+    Unready,
     WrongOffset,
     WrongRange,
 )
@@ -53,11 +56,42 @@ async def on_media(
     return MediaSlot(f"/v1/uploads/{slot.token}", slot.chunk_max, slot.expires_us, slot.direct)
 
 
+Handler = Callable[[Inside, web.Request, None], Awaitable[Any]]
+
+
+def at_its_node(handle: Handler) -> Handler:
+    """Asked at the node that has this upload or file in hand; if that one is gone, here.
+
+    Finished files of a folder that is not shared can only wait for their node.
+    """
+
+    @functools.wraps(handle)
+    async def handler(inside: Inside, request: web.Request, body: None) -> Any:
+        neighbours, media = inside.neighbours, _media(inside)
+        if neighbours is None or neighbours.is_one(request):
+            return await handle(inside, request, body)
+        token, id = (request.match_info.get(name, "") for name in ("token", "id"))
+        home = await media.away(token, id)
+        if not home:
+            return await handle(inside, request, body)
+        passed = await neighbours.ask(request, home)
+        if passed is not None:
+            return passed
+        if not token:
+            raise Unready("the node that has this file is away")
+        await media.adopt(token, home)
+        return await handle(inside, request, body)
+
+    return handler
+
+
+@at_its_node
 async def on_offset(inside: Inside, request: web.Request, body: None) -> web.Response:
     offset, size = await _media(inside).offset(request.match_info["token"])
     return web.Response(headers={OFFSET: str(offset), "Upload-Length": str(size)})
 
 
+@at_its_node
 async def on_piece(inside: Inside, request: web.Request, body: None) -> web.Response:
     media = _media(inside)
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
@@ -75,6 +109,7 @@ async def on_piece(inside: Inside, request: web.Request, body: None) -> web.Resp
     return web.Response(status=204, headers={OFFSET: str(offset)})
 
 
+@at_its_node
 async def on_put(inside: Inside, request: web.Request, body: None) -> web.Response:
     """XEP-0363: the whole file in one request."""
     media = _media(inside)
@@ -117,11 +152,13 @@ async def on_put_asked(inside: Inside, request: web.Request, body: None) -> web.
     return web.Response(status=204, headers={**ANY_PAGE, **allowed})
 
 
+@at_its_node
 async def on_cancel(inside: Inside, request: web.Request, body: None) -> web.Response:
     await _media(inside).cancel(request.match_info["token"])
     return web.Response(status=204)
 
 
+@at_its_node
 async def on_done(inside: Inside, request: web.Request, body: None) -> MediaDone | web.Response:
     try:
         link, facts = await _media(inside).done(request.match_info["token"])
@@ -130,6 +167,7 @@ async def on_done(inside: Inside, request: web.Request, body: None) -> MediaDone
     return _told(link, facts)
 
 
+@at_its_node
 async def on_file(inside: Inside, request: web.Request, body: None) -> web.StreamResponse:
     media = _media(inside)
     served = await media.find(request.match_info["id"], request.match_info["name"])
@@ -156,6 +194,7 @@ async def on_file(inside: Inside, request: web.Request, body: None) -> web.Strea
     return await _send(request, response, media.read(served, start, end))
 
 
+@at_its_node
 async def on_confirm(
     inside: Inside, request: web.Request, body: None
 ) -> MediaConfirmed | web.Response:

@@ -285,8 +285,12 @@ class BoshStream(FramedStream):
 class Bosh:
     """All sessions over HTTP. `admit`: the listener's door, which counts and refuses."""
 
-    def __init__(self, hub: Hub, admit: Callable[[str, Callable[[], Admitted]], Admitted]) -> None:
+    def __init__(
+        self, hub: Hub, admit: Callable[[str, Callable[[], Admitted]], Admitted], node: int = 0
+    ) -> None:
+        """node: its number among others, which every session's name begins with."""
         self._hub = hub
+        self._node = node
         self._admit = admit
         self._streams: dict[str, BoshStream] = {}
 
@@ -294,6 +298,21 @@ class Bosh:
     def bytes_max(self) -> int:
         """Of one request's body."""
         return self._hub.xml.stanza_bytes_max + BODY_EXTRA_BYTES
+
+    def away(self, data: bytes) -> int:
+        """The node that began this session; -1: this one, or nobody can tell."""
+        try:
+            sid = BodyReader(data, self._hub.xml_before_login).head().get("sid", "")
+        except StreamError:
+            return -1
+        node = _number(sid.partition(".")[0][:6]) if "." in sid else self._node
+        return -1 if node == self._node else node
+
+    def unknown(self) -> bytes:
+        """The session is not there, or its node is gone: the client begins anew and loses nothing,
+        because what it has not acknowledged is still in its inbox.
+        """
+        return ended("item-not-found")
 
     async def answer(self, data: bytes, address: str) -> bytes:
         """What a POST is answered. Raises TooManyConnections, ShuttingDown or BadMessage."""
@@ -308,7 +327,7 @@ class Bosh:
         sid = tag.get("sid")
         stream = self._begin(rid, tag, address) if sid is None else self._streams.get(sid)
         if stream is None:
-            return ended("item-not-found")
+            return self.unknown()
         loop = asyncio.get_running_loop()
         request = _Request(tag, reader, loop.create_future(), self._hub.edge.now_s)
         try:
@@ -325,7 +344,7 @@ class Bosh:
 
     def _begin(self, rid: int, tag: dict[str, str], address: str) -> BoshStream:
         wait_s = max(1, min(_number(tag.get("wait", "")) or WAIT_MAX_S, WAIT_MAX_S))
-        sid = secrets.token_urlsafe(18)
+        sid = f"{self._node}.{secrets.token_urlsafe(18)}"
         about = {
             "sid": sid,
             "wait": str(wait_s),

@@ -18,7 +18,7 @@ from whimbrel.node.doctor.finding import Finding, Patient, bad, good, unknown, w
 from whimbrel.storage.postgres.connections import connect, unsafe, where, words
 
 BUS_S = 3.0
-CONNECTIONS_OF_A_NODE = 6
+CONNECTIONS_OF_A_NODE = 7
 CONNECTIONS_SPARE = 10  # operators, backups, a node that is being replaced
 STANDBYS = 'synchronous_standby_names = "ANY 1 (a, b)", or Patroni\'s synchronous_mode'
 

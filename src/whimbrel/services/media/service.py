@@ -50,8 +50,10 @@ from whimbrel.services.media.names import (
     new_token,
     safe_name,
 )
+from whimbrel.services.media.shared_ledger import SharedLedger
 from whimbrel.services.media.spool import Spool
 from whimbrel.services.media.workers import Workers
+from whimbrel.storage.postgres.side import Side
 
 log = structlog.get_logger("whimbrel.media")
 
@@ -63,8 +65,18 @@ class MediaService:
     """domain.media.Media. Raises Unready at construction if ledger or store cannot be used."""
 
     def __init__(
-        self, settings: MediaSettings, ledger: Ledger, blobs: Blobs, spool: Spool, clock: Clock
+        self,
+        settings: MediaSettings,
+        ledger: Ledger,
+        blobs: Blobs,
+        spool: Spool,
+        clock: Clock,
+        home: str = "",
+        everywhere: bool = True,
     ) -> None:
+        """home: this node's identity among others. everywhere: all of them reach finished files."""
+        self.home = home
+        self.everywhere = everywhere
         self.settings = settings
         self.ledger = ledger
         self.blobs = blobs
@@ -101,6 +113,7 @@ class MediaService:
             recipients=recipients,
             made_us=now_us,
             expires_us=now_us + settings.upload_s * S_US,
+            home=self.home,
         )
         async with self._slots:
             await self._check_quota(owner, size, now_us)
@@ -242,6 +255,20 @@ class MediaService:
         await self.ledger.expire(row.link, end_us)
         return min(end_us, row.expires_us)
 
+    # ---- other nodes ---------------------------------------------------------------------
+
+    async def away(self, token: str, id: str) -> str:
+        if not self.home or len(token or id) > SECRET_CHARS_MAX:
+            return ""
+        by = self.ledger.by_token if token else self.ledger.by_link
+        row = await by(kept(token or id))
+        if row is None or row.home == self.home or row.state == GONE:
+            return ""
+        return "" if row.state == READY and self.everywhere else row.home
+
+    async def adopt(self, token: str, old: str) -> None:
+        await self.ledger.adopt(kept(token), old, self.home)
+
     # ---- rows ----------------------------------------------------------------------------
 
     async def _upload(self, token: str) -> Upload:
@@ -293,9 +320,24 @@ class MediaService:
         self.spool.close()
 
 
+LEDGER = "media.db"
+
+
 def open_media(settings: MediaSettings, data: Path, clock: Clock) -> MediaService:
     """The service over a data folder. Raises Unready."""
     folder = data / FOLDER
     spool = Spool(folder / "incoming")
     blobs = make_blobs(settings, folder)
-    return MediaService(settings, SqliteLedger(folder / "media.db"), blobs, spool, clock)
+    return MediaService(settings, SqliteLedger(folder / LEDGER), blobs, spool, clock)
+
+
+async def open_shared_media(
+    settings: MediaSettings, data: Path, clock: Clock, side: Side, home: str, everywhere: bool
+) -> MediaService:
+    """The service of one node among others, whose ledger is in their database. Raises Unready."""
+    folder = data / FOLDER
+    spool = Spool(folder / "incoming")
+    blobs = make_blobs(settings, folder)
+    ledger = SharedLedger(side, home, everywhere)
+    await ledger.take_over(folder / LEDGER)
+    return MediaService(settings, ledger, blobs, spool, clock, home, everywhere)

@@ -132,7 +132,30 @@ CREATE TABLE dead_letter(
 );
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+# What nodes know together beside messages: files, what administrators did, where to ask each other.
+_EDGES = """
+CREATE TABLE upload(
+  token_hash bytea PRIMARY KEY, link bytea NOT NULL UNIQUE, owner bigint NOT NULL,
+  state smallint NOT NULL, size bigint NOT NULL, type text NOT NULL, name text NOT NULL,
+  sha256 text NOT NULL, recipients bigint NOT NULL, made_us bigint NOT NULL,
+  expires_us bigint NOT NULL, home text NOT NULL, gone_us bigint NOT NULL DEFAULT 0, facts bytea
+);
+CREATE INDEX upload_owner ON upload(owner, made_us);
+CREATE INDEX upload_expires ON upload(expires_us) WHERE state < 2;
+CREATE INDEX upload_open ON upload(home, size) WHERE state = 0;
+CREATE INDEX upload_gone ON upload(gone_us) WHERE state = 2;
+
+CREATE TABLE confirmed(link bytea NOT NULL, account bigint NOT NULL, PRIMARY KEY (link, account));
+
+CREATE TABLE act(
+  id bigint PRIMARY KEY, at_us bigint NOT NULL, who text NOT NULL, what text NOT NULL,
+  "on" text NOT NULL, result text NOT NULL, source text NOT NULL
+);
+
+ALTER TABLE node ADD COLUMN inside text NOT NULL DEFAULT '';
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _EDGES)
 
 
 async def migrate(connection: Any, url: str, steps: tuple[str, ...] = STEPS) -> int:
