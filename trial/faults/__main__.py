@@ -112,8 +112,14 @@ async def run(options: argparse.Namespace, net: Net) -> int:
     this = asyncio.current_task()
     assert this is not None
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, lambda: None)  # it is ending
+        this.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, this.cancel)
+        loop.add_signal_handler(number, end)
     rows: list[Row] = []
     try:
         await stage.build()

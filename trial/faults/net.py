@@ -92,6 +92,7 @@ class Namespaces(Net):
             [sys.executable, "-m", "trial.faults.wires", self.prefix, *places],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the runner, which ends this last
             cwd=Path(__file__).parents[2],
         )
         self._answered()

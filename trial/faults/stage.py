@@ -6,6 +6,7 @@ Law: the runner looks at the database only to know who owns which account.
 """
 
 import asyncio
+import shutil
 import signal
 import tempfile
 import time
@@ -121,6 +122,7 @@ class Stage:
             await asyncio.to_thread(self.nats.stop)
         for database in self.databases:
             await asyncio.to_thread(database.remove)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---- the database ------------------------------------------------------------------------
 

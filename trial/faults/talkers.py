@@ -139,12 +139,18 @@ class Talker:
                 node = await self._reach(client, first)
                 welcome = await asyncio.shield(client.welcome)
         except (OSError, TimeoutError, ssl.SSLError):
-            client.welcome.cancel()
-            client.close()
             return False
+        finally:
+            if not self._is_welcomed(client):
+                client.welcome.cancel()
+                client.close()
         self._client, self.node = client, node
         self._on_welcome(client, welcome)
         return True
+
+    def _is_welcomed(self, client: RawClient) -> bool:
+        told = client.welcome
+        return told.done() and not told.cancelled() and told.exception() is None
 
     async def _reach(self, client: RawClient, node: TrialNode) -> TrialNode:
         """A balancer goes on to another node when one refuses the connection."""
