@@ -76,7 +76,7 @@ async def table(stage: Stage, faults: Sequence[Fault], rounds: int) -> list[Row]
     rows: list[Row] = []
     before = stage.town.ledger.verdict()
     for fault in faults:
-        if fault.needs_net and not stage.net.can_cut:
+        if fault.loses_packets and not stage.net.loses_packets:
             print(f"{fault.name}: not played, it needs network namespaces", flush=True)
             continue
         row = Row(fault.name, fault.what)

@@ -1,4 +1,4 @@
-"""Where the parts of the stage live: all on loopback, or each in a network namespace of its own.
+"""Where the parts of the stage live: each in a network namespace of its own, or all on loopback.
 
 A place is an address and what a command begins with to run there (trial/nodes.py: Place). With
 namespaces there are two networks: people reach nodes over a bridge (10.77.1.0/24), nodes reach
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -23,29 +24,81 @@ END_S = 10.0
 SERVICES = ("pg", "nats")
 
 
-class Net:
-    """Everything on loopback; nothing can be cut."""
+class Helper:
+    """A process that carries what goes between the places: it gets a line and answers with one."""
 
-    can_cut = False
-    words = "all on loopback"
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the runner, which ends this last
+            cwd=Path(__file__).parents[2],
+        )
+
+    def answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("what carries between the parts has ended")
+        return line.decode().strip()
+
+    def ask(self, order: Any) -> str:
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+        self._process.stdin.flush()
+        return self.answer()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait(END_S)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class Net:
+    """Everything on loopback, nodes reach services through relays (relays.py)."""
+
+    loses_packets = False
+    words = "on loopback, with relays between"
+
+    def __init__(self) -> None:
+        self._rules: dict[tuple[str, str], Rule] = {}
+        self._helper: Helper | None = None
 
     def place(self, name: str) -> Place:
         return LOOPBACK
 
+    def way(self, node: str, service: str, host: str, port: int) -> tuple[str, int]:
+        """Where that node finds what a service listens on."""
+        assert self._helper is not None
+        return "127.0.0.1", int(self._helper.ask(["open", node, service, host, port]))
+
     def build(self) -> None:
         """Raises RuntimeError if it cannot be had."""
+        self._helper = Helper("trial.faults.relays")
 
     def clear(self) -> None:
         """Nothing of it is left."""
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.end()
 
     def lose(self, part: float, ways: Iterable[tuple[str, str]], held_s: float = 0.0) -> None:
         """part (0..1) of the packets on these ways (from, to) is lost, the others are held back
         for held_s.
         """
-        raise NotImplementedError("it needs network namespaces")
+        self._rules.update(dict.fromkeys(ways, (part, held_s)))
+        self._tell()
 
     def heal(self) -> None:
-        raise NotImplementedError("it needs network namespaces")
+        self._rules.clear()
+        self._tell()
+
+    def _tell(self) -> None:
+        assert self._helper is not None
+        self._helper.ask(["rules", [[*way, *rule] for way, rule in self._rules.items()]])
 
 
 def why_not() -> str:
@@ -63,21 +116,23 @@ class Namespaces(Net):
     build() also moves the calling thread, and those it starts later, into `hub`.
     """
 
-    can_cut = True
+    loses_packets = True
     words = "each in a network namespace"
 
     def __init__(self, nodes: int) -> None:
+        super().__init__()
         self.prefix = f"whf{os.getpid()}"
         self.nodes = [f"node{n}" for n in range(nodes)]
         names = ["hub", *self.nodes, *SERVICES]
         self._back = {name: f"10.77.2.{n + 1}" for n, name in enumerate(names)}
         self._front = {name: f"10.77.1.{n + 2}" for n, name in enumerate(self.nodes)}
-        self._rules: dict[tuple[str, str], Rule] = {}
-        self._wires: subprocess.Popen[bytes] | None = None
 
     def place(self, name: str) -> Place:
         address = self._front.get(name) or self._back[name]
         return address, ("ip", "netns", "exec", self._space(name))
+
+    def way(self, node: str, service: str, host: str, port: int) -> tuple[str, int]:
+        return host, port
 
     def _space(self, name: str) -> str:
         return f"{self.prefix}-{name}"
@@ -88,14 +143,8 @@ class Namespaces(Net):
             self._inside(name, "link set lo up")
         self._build_front()
         places = [f"{name}={address}" for name, address in self._back.items()]
-        self._wires = subprocess.Popen(
-            [sys.executable, "-m", "trial.faults.wires", self.prefix, *places],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the runner, which ends this last
-            cwd=Path(__file__).parents[2],
-        )
-        self._answered()
+        self._helper = Helper("trial.faults.wires", self.prefix, *places)
+        self._helper.answer()
         for name, address in self._back.items():
             self._inside(name, f"link set {DEVICE} mtu {MTU} up")
             self._inside(name, f"addr add {address}/24 dev {DEVICE}")
@@ -117,38 +166,10 @@ class Namespaces(Net):
         _ip("-n", self._space(name), *command.split())
 
     def clear(self) -> None:
-        wires, self._wires = self._wires, None
-        if wires is not None:
-            wires.kill()
-            wires.wait(END_S)
-            for pipe in (wires.stdin, wires.stdout):
-                if pipe is not None:
-                    pipe.close()
+        super().clear()
         for name in self._back:
             with contextlib.suppress(RuntimeError):
                 _ip("netns", "del", self._space(name))
-
-    def lose(self, part: float, ways: Iterable[tuple[str, str]], held_s: float = 0.0) -> None:
-        self._rules.update(dict.fromkeys(ways, (part, held_s)))
-        self._tell()
-
-    def heal(self) -> None:
-        self._rules.clear()
-        self._tell()
-
-    def _tell(self) -> None:
-        assert self._wires is not None
-        assert self._wires.stdin is not None
-        rules = [[*way, *rule] for way, rule in self._rules.items()]
-        self._wires.stdin.write(msgspec.json.encode(rules) + b"\n")
-        self._wires.stdin.flush()
-        self._answered()
-
-    def _answered(self) -> None:
-        assert self._wires is not None
-        assert self._wires.stdout is not None
-        if self._wires.stdout.readline() != b"ok\n":
-            raise RuntimeError("the wires between the namespaces have ended")
 
 
 def _ip(*arguments: str) -> None:

@@ -39,7 +39,7 @@ class Fault(NamedTuple):
     what: str
     play: Play
     hits: str = "node"  # "node": one of them in turn; "all"; "none"
-    needs_net: bool = False
+    loses_packets: bool = False  # some of them, which relays of TCP cannot
 
 
 async def _nothing(stage: Stage, hit: Hit) -> None:
@@ -161,7 +161,6 @@ def _cuts() -> Iterator[Fault]:
                 f"no-{name}-{for_s:.0f}s",
                 f"a node cut off from {' and '.join(services)} for {for_s:.0f} s",
                 _cut(services, for_s),
-                needs_net=True,
             )
     for name, what, play in (
         ("mute", "no packet leaves the node", _cut(SERVICES, AWAY_S, back=0.0)),
@@ -170,7 +169,12 @@ def _cuts() -> Iterator[Fault]:
         ("slow", f"what leaves it takes {DELAY_S * 1000:.0f} ms",
          _cut(SERVICES, AWAY_S, out=0.0, back=0.0, held_s=DELAY_S)),
     ):  # fmt: skip
-        yield Fault(name, f"{what} to PostgreSQL and NATS, {AWAY_S:.0f} s", play, needs_net=True)
+        yield Fault(
+            name,
+            f"{what} to PostgreSQL and NATS, {AWAY_S:.0f} s",
+            play,
+            loses_packets=name == "lossy",
+        )
 
 
 def hit_by(fault: Fault, stage: Stage, number: int) -> Hit:

@@ -88,11 +88,22 @@ class Stage:
             LIMITS,
             places=[self.net.place(f"node{n}") for n in range(NODES)],
         )
+        self._find_ways(self.trial)
         await asyncio.to_thread(self.trial.start)
         self.doors = Doors(self.nodes)
         await self.doors.__aenter__()
         self.town = Town(self.doors, self.pairs)
         await self.town.begin(client_context())
+
+    def _find_ways(self, trial: Trial) -> None:
+        """Each node may have an address of its own for the same service."""
+        assert self.nats is not None
+        services = [("pg", each.host, each.port) for each in (self.primary, self.standby)]
+        services.append(("nats", self.nats.host, self.nats.port))
+        for node in trial.nodes:
+            for service, host, port in services:
+                there, at = self.net.way(self.place_of(node), service, host, port)
+                node.config = node.config.replace(f"{host}:{port}", f"{there}:{at}")
 
     def _build_databases(self) -> None:
         host, inside = self.net.place("pg")

@@ -5,7 +5,7 @@
 Puts a TUN device `back` into each namespace PREFIX-NAME and carries IPv4 packets between them, as
 a switch does. Kernels often lack netem and nftables; this needs /dev/net/tun only, and every
 direction has rules of its own. Rules come as lines of JSON on stdin, always all of them:
-[[from, to, part lost (0..1), held back (s)], ...]; each is answered with "ok". Ends with stdin.
+["rules", [[from, to, part lost (0..1), held back (s)], ...]]; each is answered. Ends with stdin.
 """
 
 import contextlib
@@ -84,7 +84,7 @@ class Switch:
         for line in lines:
             self._rules = {
                 (self._names.index(a), self._names.index(b)): (lost, held_s)
-                for a, b, lost, held_s in json.loads(line)
+                for a, b, lost, held_s in json.loads(line)[1]
             }
             os.write(1, b"ok\n")
         return bool(data)
