@@ -34,7 +34,7 @@ def main() -> int:
     database = nats = trial = balancer = None
     try:
         print("PostgreSQL ...", flush=True)
-        database = PostgresServer.make().start()
+        database = PostgresServer.make("fsync = on").start()
         database.run("createdb", "-h", "127.0.0.1", "-p", str(database.port), "-U", "whimbrel",
                      "whimbrel")  # fmt: skip
         print("NATS ...", flush=True)
