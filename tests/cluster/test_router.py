@@ -296,6 +296,7 @@ def test_a_node_whose_actors_lost_their_memory_tells_their_sessions_elsewhere() 
     house.go()
     assert of_two.heard == [a.UnknownSession()]
     assert of_one.heard == []
+    assert house.insides[0].tried_again == list(range(2, 30, 3)), "and who wrote to those"
 
 
 def test_a_process_that_was_replaced_is_not_listened_to() -> None:

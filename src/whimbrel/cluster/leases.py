@@ -30,7 +30,7 @@ RENEW_S_MAX = 3.0  # then the renewal has failed, and another one is tried
 RECONNECT_S = 0.5
 JOIN_S_MAX = 5.0
 LOOK_S = 0.005
-QUIET_S_MAX = 0.5  # how long shards that are given may finish what they had begun
+QUIET_S_MAX = 2.0  # how long shards that are given may finish what they had begun
 DROP_S_MAX = 2.0  # how long shards that are given wait for commits under way
 
 Changed = Callable[[frozenset[int]], None]

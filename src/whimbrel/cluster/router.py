@@ -320,7 +320,9 @@ class ClusterRouter:
 
     def _forgotten_by(self, node: int) -> None:
         owner = self.shards.owner
-        self._wake(lambda account: owner(account % self._count) == node)
+        count = self._count
+        self._wake(lambda account: owner(account % count) == node)
+        self.inside.try_again(lambda account: owner(account % count) == node)
 
     def _wake(self, concerned: Callable[[int], bool]) -> None:
         sinks = [s for s in self._sinks.values() if s.account and concerned(s.account)]

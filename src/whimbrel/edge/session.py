@@ -54,6 +54,7 @@ log = structlog.get_logger("whimbrel.edge")
 GOODBYE_S = 5.0  # for reading why the session ended
 ATTACH_FIRST_S = 0.1
 ATTACH_MAX_S = 5.0
+ATTACH_CALM_S = 10.0  # without an attach, after which the next one is a first one
 BUSY_RETRY_S = 0.05
 PEERS_CACHED = 512
 AGENT_CHARS_MAX = 128
@@ -104,6 +105,7 @@ class Session:
         "_address",
         "_attach_delay_s",
         "_attach_s",
+        "_attaching",
         "_backlog",
         "_codec",
         "_confirmed",
@@ -169,6 +171,7 @@ class Session:
         self._resend_delay_s = 0.0
         self._attach_s = self._end_s = 0.0
         self._attach_delay_s = ATTACH_FIRST_S
+        self._attaching = False
         self.allowance_frames = 2 * edge.limits.frames_per_s
         self.allowance_bytes = 2 * edge.limits.bytes_per_s
         self.started_s = self.heard_s = edge.now_s
@@ -284,8 +287,12 @@ class Session:
         self._last = hello.last
         key_hash = sha256(hello.key.encode()).digest()
         self._hello = m.Hello(hello.device, self.number, key_hash, hello.last, hello.era)
-        self._resend_s = edge.now_s + edge.limits.resend_first_s
         self._waits_for_welcome = True
+        self._say_hello()
+
+    def _say_hello(self) -> None:
+        assert self._hello is not None
+        self._resend_s = self._edge.now_s + self._edge.limits.resend_first_s
         self._tell(self._hello)
 
     def on_submit(self, submit: wire.Submit) -> None:
@@ -506,15 +513,21 @@ class Session:
         self._send(wire.Linked(done.device, shown, done.code))
 
     def _on_unknown_session(self, unknown: a.UnknownSession) -> None:
-        """Our actor lost its memory. Before the welcome, that may still be on its way."""
-        if self.welcomed:
-            self._attach_soon()
-        else:
-            self._forgotten = True
+        """Our actor lost its memory, or has another owner. Before the welcome, that may still be
+        on its way, or never come: the hello is said again.
+        """
+        self._forgotten = not self.welcomed
+        self._attach_soon()
 
     # ---- attaching and repeating ---------------------------------------------------------
 
     def _attach_soon(self) -> None:
+        """Once, however often we are told within the delay."""
+        if self._attaching:
+            return
+        self._attaching = True
+        if self._edge.now_s > self._attach_s - self._edge.limits.reattach_s + ATTACH_CALM_S:
+            self._attach_delay_s = ATTACH_FIRST_S
         delay_s = self._attach_delay_s
         self._attach_delay_s = min(delay_s * 2, ATTACH_MAX_S)
         self._attach_s = self._edge.now_s + self._edge.limits.reattach_s
@@ -522,6 +535,7 @@ class Session:
 
     def _attach(self) -> None:
         """Say where we stand, then repeat what is unanswered, in order."""
+        self._attaching = False
         if self.over:
             return
         if not self._edge.ready():
@@ -529,6 +543,9 @@ class Session:
             return
         self._attach_s = self._edge.now_s + self._edge.limits.reattach_s
         self._backlog.clear()  # all of it is repeated here, or harmless to lose
+        if not self.welcomed:
+            self._say_hello()
+            return
         self._tell(m.Attach(self._device, self.number, self._ordinal, self._last, self._confirmed))
         for message in self._open.values():
             self._tell(message)
@@ -591,8 +608,7 @@ class Session:
         if now_s - self.started_s > limits.hello_timeout_s:
             self.refuse(HelloTimeout())
         elif self._hello is not None and now_s >= self._resend_s and not self._backlog:
-            self._resend_s = now_s + limits.resend_first_s
-            self._tell(self._hello)
+            self._say_hello()
 
     def _put_off_resend(self) -> None:
         """Submits are sent again after silence only; an answer shows that the actor works."""

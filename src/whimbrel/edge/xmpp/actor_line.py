@@ -12,7 +12,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from whimbrel.domain import messages as m
-from whimbrel.edge.session import ATTACH_FIRST_S, ATTACH_MAX_S, BUSY_RETRY_S
+from whimbrel.edge.session import (
+    ATTACH_CALM_S,
+    ATTACH_FIRST_S,
+    ATTACH_MAX_S,
+    BUSY_RETRY_S,
+)
 
 if TYPE_CHECKING:
     from whimbrel.edge.xmpp.hub import Hub
@@ -27,6 +32,7 @@ class ActorLine:
         "_asks",
         "_attach_delay_s",
         "_attach_s",
+        "_attaching",
         "_backlog",
         "_confirmed",
         "_forgotten",
@@ -65,6 +71,7 @@ class ActorLine:
         self._attach_s = self._resend_s = 0.0
         self._resend_delay_s = 0.0
         self._attach_delay_s = ATTACH_FIRST_S
+        self._attaching = False
         self.carried = False  # from another process, and the actor has not heard of it (carried.py)
 
     def tell(self, message: m.ToActor) -> None:
@@ -132,6 +139,13 @@ class ActorLine:
             self.tell(m.Confirm(self.device, self.number, q))
 
     def _attach_soon(self) -> None:
+        """Once, however often we are told within the delay."""
+        if self._attaching:
+            return
+        self._attaching = True
+        edge = self.hub.edge
+        if edge.now_s > self._attach_s - edge.limits.reattach_s + ATTACH_CALM_S:
+            self._attach_delay_s = ATTACH_FIRST_S
         delay_s = self._attach_delay_s
         self._attach_delay_s = min(delay_s * 2, ATTACH_MAX_S)
         self._attach_s = self.hub.edge.now_s + self.hub.edge.limits.reattach_s
@@ -139,6 +153,7 @@ class ActorLine:
 
     def _attach(self) -> None:
         """The actor has lost its memory: say where we stand, then repeat what is unanswered."""
+        self._attaching = False
         if self.over:
             return
         if not self.hub.edge.ready():
@@ -146,10 +161,17 @@ class ActorLine:
             return
         self.carried = False
         self._backlog.clear()
+        if not self.device:
+            self.bind_again()
+            return
         self._say_where()
         self.presence.again()
         for message in self._open.values():
             self.tell(message)
+
+    def bind_again(self) -> None:
+        """The same bind: its actor knows it by the session."""
+        raise NotImplementedError
 
     def _say_where(self) -> None:
         self.tell(m.Attach(self.device, self.number, self._ordinal, self._last, self._confirmed))

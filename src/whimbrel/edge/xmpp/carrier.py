@@ -294,6 +294,8 @@ class Carrier:
         if session is None:
             if now_s - self.started_s > limits.hello_timeout_s + 5 * bool(self.account):
                 self.fail(StreamError("connection-timeout"))
+            elif self.login is not None:
+                self.login.sweep(now_s)
             return
         silent_s = now_s - self.heard_s
         if silent_s > REST_S:

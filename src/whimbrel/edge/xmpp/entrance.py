@@ -211,6 +211,8 @@ class Entrance(Carrier):
         self._reads = 0
 
     def login_failed(self, failure: SaslFailure) -> None:
+        if self.over:
+            return
         ns = names.SASL
         condition = Element(ns, failure.condition)
         if self._sasl2 is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from whimbrel.domain import im
 from whimbrel.domain.errors import BadAddress
 from whimbrel.domain.ids import account_number, parse_address
+from whimbrel.edge.session import BUSY_RETRY_S
 from whimbrel.protocol.sasl.failures import SaslFailure
 from whimbrel.protocol.sasl.plain import Claim, read_plain
 from whimbrel.protocol.sasl.scram import ITERATIONS_MIN, Scram, derive
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SCRAMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1")
 HTS = ("HT-SHA-256-ENDP", "HT-SHA-256-NONE")  # draft-schmaus-kitten-sasl-ht, for FAST
+NOT_TAKEN_S = 1.5  # for which a question that is not taken is offered again
 BINDINGS = ("tls-exporter", "tls-unique", "tls-server-end-point")
 
 
@@ -65,6 +67,7 @@ class Login:
         self._claim: Claim | None = None
         self._address = ""
         self._account = 0
+        self._again_s = 0.0
         self._kept: list[tuple[int, bytes, Kept]] = []
         self._proof_of_token = b""
         self._found: tuple[int, bytes, bytes] | None = None  # whose token it is, and our proof
@@ -149,10 +152,28 @@ class Login:
         if not edge.may_log_in(self._network, self._account):
             edge.counts["refused:rate-limited"] += 1
             raise SaslFailure("temporary-auth-failure", "too many logins of late")
-        asked = im.Credentials(self._number, self._mechanism in HTS)
-        if not edge.ready() or not edge.router.tell(self._account, asked):
+        if not edge.ready():
             raise SaslFailure("temporary-auth-failure")
         self._step = 2
+        self._ask_for_keys(edge.now_s + NOT_TAKEN_S)
+
+    def _ask_for_keys(self, end_s: float) -> None:
+        """Among several nodes an account may have no owner for a moment."""
+        if self._step != 2:
+            return
+        edge = self._hub.edge
+        self._again_s = edge.now_s + edge.limits.resend_first_s
+        if edge.router.tell(self._account, im.Credentials(self._number, self._mechanism in HTS)):
+            return
+        if edge.now_s >= end_s:
+            self._failed(SaslFailure("temporary-auth-failure"))
+        else:
+            edge.later(BUSY_RETRY_S, lambda: self._ask_for_keys(end_s))
+
+    def sweep(self, now_s: float) -> None:
+        """A question may get lost between nodes, or be for an owner who has just died."""
+        if self._step == 2 and now_s >= self._again_s:
+            self._ask_for_keys(now_s + NOT_TAKEN_S)
 
     def _named(self, name: str) -> str:
         """The account that a name means: its local part, or its whole JID."""

@@ -48,6 +48,7 @@ class XmppSession(Acknowledging):
         "_again_s",
         "_shown_q",
         "_unready_s",
+        "_wanted",
         "bare",
         "blocks_said",
         "carbons",
@@ -72,6 +73,7 @@ class XmppSession(Acknowledging):
         self.prefixes: dict[str, str] = {}  # that the header of the client's stream declares
         self._again_s = 0.0
         self._unready_s = 0.0
+        self._wanted = ""  # the resource that was asked for
         self._shown_q = 0  # the last item that was ever taken
         # what features keep here
         self.carbons = False
@@ -86,7 +88,12 @@ class XmppSession(Acknowledging):
         hub.sessions[self.number] = self
 
     def bind(self, resource: str) -> None:
-        self.tell(im.Bind(self.number, self.via, resource))
+        self._wanted = resource
+        self.bind_again()
+
+    def bind_again(self) -> None:
+        self._resend_s = self.hub.edge.now_s + self.hub.edge.limits.resend_first_s
+        self.tell(im.Bind(self.number, self.via, self._wanted))
 
     def enable(self, resumable: bool) -> None:
         self.sm = True
@@ -385,10 +392,8 @@ class XmppSession(Acknowledging):
         self.dirty = True
 
     def _on_unknown_session(self, unknown: a.UnknownSession) -> None:
-        if self.device:
-            self._attach_soon()
-        else:
-            self._forgotten = True
+        self._forgotten = not self.device
+        self._attach_soon()
 
     # ---- time, and the end -------------------------------------------------------------
 
@@ -399,6 +404,8 @@ class XmppSession(Acknowledging):
         if not self.device:  # its client left before it was bound
             if self.stream is None or self.stream.over:
                 self.end()
+            elif now_s >= self._resend_s and not self._backlog:
+                self.bind_again()
             return
         if self.stream is None and now_s >= self._waits_s:
             self.end()
