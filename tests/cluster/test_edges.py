@@ -2,7 +2,10 @@
 
 import asyncio
 import itertools
+import json
 import os
+import re
+import urllib.request
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
@@ -17,6 +20,14 @@ from trial.nats import NatsServer, nats_program
 from trial.nodes import Trial, TrialNode
 
 PATIENCE_S = 20.0
+WATCHED = """
+[probe]
+every_s = 0.2
+[alerts]
+accounts = ["watchman"]
+hold_s = 0
+certificate_days = 100_000
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +38,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[TrialNode]]
     folder = tmp_path_factory.mktemp("edges")
     url = postgres.fresh_database()
     bus = NatsServer(folder / "nats").start()
-    trial = Trial(folder / "trial", url, bus.url, 2)
+    trial = Trial(folder / "trial", url, bus.url, 2, WATCHED)
     for node in trial.nodes:  # each its own folder for files, as on machines that share none
         node.config = node.config.replace(f'media = "{trial.folder}/media"\n', "")
     try:
@@ -251,3 +262,55 @@ async def test_nobody_else_can_speak_as_a_node(nodes: list[TrialNode]) -> None:
     async with aiohttp.ClientSession() as http, http.head(url, headers=told) as answer:
         assert answer.status == 404
         assert "X-Whimbrel-Node" not in answer.headers
+
+
+# ---- administration -----------------------------------------------------------------------
+
+
+async def test_what_was_done_on_one_node_is_shown_by_all(nodes: list[TrialNode]) -> None:
+    account(nodes, "montague")
+    assert asked(nodes[1], "POST", "/admin/users", {"address": "capulet"})[0] < 300
+    pages = [asked(node, "GET", "/admin/acts?limit=2")[1] for node in nodes]
+    assert pages[0] == pages[1]
+    assert [act["on"] for act in pages[0]["acts"]] == ["capulet", "montague"]
+    older = asked(nodes[1], "GET", f"/admin/acts?limit=1&before={pages[0]['next']}")[1]
+    assert older["acts"][0]["on"] not in ("capulet", "montague")
+
+
+def probes(node: TrialNode) -> float:
+    """That went well."""
+    token = json.loads((node.folder / "data/admin.json").read_text())["token"]
+    url = f"http://127.0.0.1:{node.ready['http']}/metrics"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        text = answer.read().decode()
+    found = re.search(r'whimbrel_probes_total{result="ok"} (\S+)', text)
+    assert found is not None
+    return float(found[1])
+
+
+async def test_the_next_node_speaks_for_the_server_when_the_first_one_goes(
+    nodes: list[TrialNode],
+) -> None:
+    """The probe goes on there, and administrators hear again what is wrong, with the same keys."""
+    numbers = [asked(node, "GET", "/admin/stats")[1]["stats"]["node_number"] for node in nodes]
+    first, second = nodes if numbers[0] < numbers[1] else nodes[::-1]
+    watchman = await signed_in(second, "watchman", account(nodes, "watchman"))
+    await watchman.bind("desk")
+    await watchman.say("<presence/>")
+
+    async def only_the_first_probes() -> bool:
+        ours, theirs = probes(first), probes(second)
+        await eventually(lambda: probes(first) > ours + 1)
+        return probes(second) == theirs
+
+    await eventually(only_the_first_probes)
+    before = probes(second)
+    assert await asyncio.to_thread(first.stop) == 0
+    await eventually(lambda: probes(second) > before + 1)
+    sender, text = await watchman.message()
+    assert sender.startswith("whimbrel@localhost")
+    assert "certificate" in text
+    await asyncio.to_thread(first.start)
+    await eventually(only_the_first_probes)  # it has its number again
+    await watchman.leave()

@@ -7,10 +7,7 @@ from tests.xmpp.talk import CLIENT
 
 async def test_an_alert_comes_as_a_message_of_the_server(home: House) -> None:
     bob = await home.talker("bob", "b")
-    tell = home.node._open_teller(("bob",))
-    assert home.node.teller is not None
-    home.node.teller.connect()
-    tell(an_alert())
+    home.node.spokesman.open_teller(("bob",)).tell(an_alert())
     message = await bob.hear("message")
     assert message.get("from", "").partition("/")[0] == "whimbrel@localhost"
     assert "ALERT  the database: 900 ms." in message.findtext(f"{{{CLIENT}}}body", "")

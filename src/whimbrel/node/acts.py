@@ -26,6 +26,11 @@ FILES_KEPT = 9  # beside the one that is written
 FIELD_CHARS_MAX = 200
 
 
+def kept(text: str) -> str:
+    """As much as is written down, without halves of characters."""
+    return text[:FIELD_CHARS_MAX].encode(errors="replace").decode()
+
+
 class ActLog:
     """May be used from any thread, and by several processes: each line is one write."""
 
@@ -33,7 +38,7 @@ class ActLog:
         self, folder: Path, now_us: Callable[[], int], bytes_max: int = ACTS_BYTES_MAX
     ) -> None:
         self._path = folder / FILE
-        self._now_us = now_us
+        self.now_us = now_us
         self._bytes_max = bytes_max
         self._last = 0
         self._lock = threading.Lock()
@@ -47,9 +52,9 @@ class ActLog:
 
     def write(self, who: str, what: str, on: str, result: str, source: str) -> None:
         with self._lock:
-            now_us = self._now_us()
+            now_us = self.now_us()
             self._last = max(self._last + 1, now_us)
-            texts = [text[:FIELD_CHARS_MAX] for text in (who, what, on, result, source)]
+            texts = [kept(text) for text in (who, what, on, result, source)]
             line = msgspec.json.encode(ActLine(self._last, now_us, *texts)) + b"\n"
             self._make_room(len(line))
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)

@@ -7,7 +7,7 @@ store -> interpreter and engine -> router -> listeners (native, HTTP) -> houseke
 import asyncio
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +19,8 @@ from msgspec.structs import replace
 
 from whimbrel.domain.desk import Desk
 from whimbrel.domain.errors import Unready
-from whimbrel.domain.ids import ACTOR_DESK, PROBES, account_number
-from whimbrel.domain.messages import ForgetArchive, ForgetLedger, PinNotSent, ToActor
+from whimbrel.domain.ids import ACTOR_DESK
+from whimbrel.domain.messages import PinNotSent, ToActor
 from whimbrel.domain.ports import Router
 from whimbrel.edge.certificate import Certificate, self_signed
 from whimbrel.edge.http.app import HttpParts, HttpServer, make_app
@@ -41,7 +41,6 @@ from whimbrel.logic import user as user_rules
 from whimbrel.node.alerts import Alert, Board
 from whimbrel.node.asking import Asking
 from whimbrel.node.audit import Auditor
-from whimbrel.node.chatter import NAME, Chatter
 from whimbrel.node.clock import ClockWatch, SystemClock
 from whimbrel.node.company import Company, identity_of
 from whimbrel.node.config import Config, ConfigError
@@ -55,10 +54,10 @@ from whimbrel.node.monitor import Monitor, to_log
 from whimbrel.node.neighbours import Neighbours
 from whimbrel.node.office import open_office
 from whimbrel.node.places import cannot_listen, places
-from whimbrel.node.probe import Place as ProbePlace
 from whimbrel.node.probe import Probe
 from whimbrel.node.secret_files import scram_keeper, secret_file, share_secrets, write_private
 from whimbrel.node.sessions import Sessions
+from whimbrel.node.spokesman import Spokesman
 from whimbrel.node.statistics import Statistics
 from whimbrel.node.storing import NodeStore, SharedStore
 from whimbrel.node.succession import HandedOver
@@ -211,7 +210,8 @@ class Node:
         self.statistics = Statistics(
             self.engine, self.host, self.store, self.listener, self.auditor, self.others
         )
-        self.house = House(self.folder, self.asking.ask, self.keep)
+        self.house = House(self.folder, self.asking.ask, self.keep, self.side)
+        self.spokesman = Spokesman(self)
         self.monitor = self._open_monitor()
         self.live = Live(self, lambda: self.http.connections)
         self.monitor.then.append(self.live.second)
@@ -244,15 +244,14 @@ class Node:
                 self.upgrader.every_second,
                 *([self.tidy.every_second] if self.tidy is not None else []),
                 *([self.others.every_second] if self.others is not None else []),
+                self.spokesman.every_second,
             ],
             lambda account: self.host.tenure(account) >= 0,
         )
         self.host.look_for_work = self._scan_soon
         self.housekeeping.start()
         self.monitor.start()
-        if self.teller is not None:
-            self.teller.connect()
-        self.probe = self._open_probe()
+        self.spokesman.every_second()
 
     async def _open_store(self, lock: FolderLock | None) -> int:
         """Rows, and the number of this node: 0 where it is alone."""
@@ -465,8 +464,7 @@ class Node:
         if settings.webhook:
             self.webhook = Webhook(settings.webhook, self.config.domain)
             tell.append(self.webhook.tell)
-        if settings.accounts and self._speaks_for_all:
-            tell.append(self._open_teller(settings.accounts))
+        tell.append(self.spokesman.tell)
         return Monitor(
             Board(settings, tell, lambda: self.clock.now_us() / 1e6),
             self.engine,
@@ -478,57 +476,12 @@ class Node:
             lambda: self.upgrader.undone(),
         )
 
-    def _open_teller(self, accounts: Sequence[str]) -> Callable[[Alert], None]:
-        """Alerts to administrators' accounts; connects when everything listens."""
-        chatter = Chatter(
-            accounts,
-            self.config.domain,
-            lambda to, text: teller.send(to, text),
-            self.loop.call_later,
-            self.loop.time,
-        )
-        teller = self.teller = InnerClient(
-            self.listener,
-            NAME,
-            lambda: self.house.keys(NAME),
-            chatter.stored,
-            chatter.delivered,
-            chatter.refused,
-        )
-        return chatter.tell
-
     def _open_tracing(self) -> "Tracing":
         try:
             from whimbrel.node.tracing import follow
         except ImportError:
             raise ConfigError("traces.on: `pip install whimbrel[otel]`, or false") from None
         return follow(self.config.traces, self.host, self.router, self.store, self.trace_to)
-
-    def _open_probe(self) -> Probe | None:
-        if not self.config.probe.on or "native" not in self.ports or not self._speaks_for_all:
-            return None
-        probe = Probe(
-            self.config.probe, self.house, self.monitor.probed, self._probe_place, self._probed
-        )
-        probe.start()
-        return probe
-
-    @property
-    def _speaks_for_all(self) -> bool:
-        """One node of an installation has the server's own accounts: the first one."""
-        return self.others is None or self.others.is_first
-
-    def _probe_place(self) -> ProbePlace:
-        host = self.config.probe.host or self.config.listen.host
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return ProbePlace(host, self.ports["native"], self.certificate.fingerprint)
-
-    def _probed(self) -> None:
-        """A probe has ended: what is final of its messages is forgotten at once."""
-        now_us = self.clock.now_us()
-        for name in PROBES:
-            self.router.tell(account_number(name), ForgetLedger(now_us))
-            self.router.tell(account_number(name), ForgetArchive(now_us))
 
     def _alerts(self) -> Alerts:
         board = self.monitor.board
@@ -644,10 +597,8 @@ class Node:
             self.monitor.stop()
         if self.webhook is not None:
             await self.webhook.stop()
-        if self.teller is not None:
-            self.teller.close()
-        if self.probe is not None:
-            await self.probe.stop()
+        if hasattr(self, "spokesman"):
+            await self.spokesman.stop()
         if self.tracing is not None:
             await self.loop.run_in_executor(None, self.tracing.close)
         carried: list[CarriedSession] = []

@@ -1,7 +1,8 @@
 """The server's own accounts: "whimbrel", who writes to administrators, and the two of the probe.
 
 Nobody signs up under their addresses (domain/ids.HOUSE; logic/devices.py refuses); their keys lie
-in the data folder. Law: an account of that name that somebody had before is left alone.
+in the data folder, or in the database of several nodes, so that any of them can be the one who
+speaks. Law: an account of that name that somebody had before is left alone.
 """
 
 import hashlib
@@ -18,10 +19,12 @@ from whimbrel.domain.ids import HOUSE, account_number
 from whimbrel.domain.messages import Describe, Register, ToActor
 from whimbrel.node.secret_files import write_private
 from whimbrel.protocol.sasl.verifiers import Keeper
+from whimbrel.storage.postgres.side import Side
 
 log = structlog.get_logger("whimbrel.node")
 
 FILE = "house.json"
+_SAVE = "INSERT INTO secret VALUES ($1, $2) ON CONFLICT DO NOTHING"
 
 
 class Ask(Protocol):
@@ -33,7 +36,8 @@ class Ask(Protocol):
 class House:
     """keys() opens an account on first use; raises Busy or Unready, then try again."""
 
-    def __init__(self, folder: Path, ask: Ask, keep: Keeper) -> None:
+    def __init__(self, folder: Path, ask: Ask, keep: Keeper, side: Side | None = None) -> None:
+        self._side = side
         self._file = folder / FILE
         self._ask = ask
         self._keep = keep
@@ -42,11 +46,21 @@ class House:
     async def keys(self, name: str) -> tuple[int, str] | None:
         """(device, key); None: somebody else has that name."""
         assert name in HOUSE
-        saved = self._keys.get(name) or await self._open(name)
+        saved = await self._saved(name) or await self._open(name)
         if not saved:
             return None
         device, _, key = saved.partition(":")
         return int(device), key
+
+    async def _saved(self, name: str) -> str:
+        """The installation's, if there are several nodes; what this one had before becomes that."""
+        ours = self._keys.get(name, "")
+        if self._side is None:
+            return ours
+        if ours:
+            await self._side.fetch(_SAVE, _row(name), ours)
+        rows = await self._side.fetch("SELECT value FROM secret WHERE name = $1", _row(name))
+        return str(rows[0][0]) if rows else ""
 
     async def _open(self, name: str) -> str:
         number = account_number(name)
@@ -63,8 +77,15 @@ class House:
         if not isinstance(answer, Registered):
             return ""
         saved = self._keys[name] = f"{answer.device}:{key}"
+        if self._side is not None:
+            await self._side.fetch(_SAVE, _row(name), saved)
+            return saved
         write_private(self._file, json.dumps(self._keys))
         return saved
+
+
+def _row(name: str) -> str:
+    return f"house.{name}"
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ from whimbrel.edge.http.shapes import (
 from whimbrel.edge.session import Session
 from whimbrel.edge.xmpp.session import XmppSession
 from whimbrel.node.acts import ActLog
+from whimbrel.node.shared_acts import SharedActs
 from whimbrel.node.shown import shown
 from whimbrel.node.timeline import LiveFacts, LiveSession, timeline
 from whimbrel.node.tokens import TokenFile
@@ -45,9 +46,10 @@ STATUS = {
 def open_office(node: "Node") -> Office:
     now_us = node.clock.now_us
     live = node.live
+    own = ActLog(node.folder, now_us)
     return Office(
         tokens=TokenFile(node.folder, now_us),
-        acts=ActLog(node.folder, now_us),
+        acts=own if node.side is None else SharedActs(own, node.side),
         feed=live.feed,
         attempts=Attempts(now_us),
         snapshot=live.snapshot,
