@@ -168,6 +168,69 @@ def test_an_xmpp_client_whose_bind_was_lost_is_bound_all_the_same(edge: Edge) ->
     assert edge.told == [im.Bind(64, 1, "phone")] * 3, "and every other second"
 
 
+class Client:
+    """A bound XMPP session without a stream, and what became of its questions."""
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        self.answers: list[Any] = []
+        self.lost = 0
+        self.session = XmppSession(hub_of(edge), None, "alice", 5, 1)
+        self.session.bind("phone")
+        self.session.deliver(im.Bound("alice", 3, "phone", 64, 1))
+
+    def ask(self, make: Callable[[int], m.ToActor]) -> None:
+        assert self.session.ask(make, self.answers.append, self._not_answered)
+
+    def _not_answered(self) -> None:
+        self.lost += 1
+
+    def passes(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.edge.passes(1)
+            self.session.sweep_line(self.edge.now_s)
+
+
+def test_a_question_that_was_lost_is_asked_again_and_answered_once(edge: Edge) -> None:
+    client = Client(edge)
+    client.ask(lambda tag: im.RosterGet(3, 64, tag))
+    client.passes(2)
+    assert edge.heard(im.RosterGet) == 2
+    for _ in range(2):
+        client.session.deliver(im.RosterGot(1, ()))
+    client.passes(20)
+    assert client.answers == [im.RosterGot(1, ())]
+    assert edge.heard(im.RosterGet) == 2
+    assert client.lost == 0
+
+
+def test_a_question_that_nobody_answers_fails_after_a_few_seconds(edge: Edge) -> None:
+    client = Client(edge)
+    client.ask(lambda tag: im.RosterGet(3, 64, tag))
+    client.passes(9)
+    assert client.lost == 0
+    client.passes(20)
+    assert client.lost == 1
+    assert edge.heard(im.RosterGet) == 3
+    assert edge.counts["unanswered"] == 1
+
+
+def test_what_would_be_another_thing_the_second_time_is_not_asked_again(edge: Edge) -> None:
+    client = Client(edge)
+    client.ask(lambda tag: im.NewKey(3, 64, tag, b"", b""))
+    client.passes(20)
+    assert edge.heard(im.NewKey) == 1
+    assert client.lost == 1
+
+
+def test_questions_are_asked_again_at_once_where_the_account_has_gone(edge: Edge) -> None:
+    client = Client(edge)
+    client.ask(lambda tag: im.RosterGet(3, 64, tag))
+    client.session.deliver(a.UnknownSession())
+    edge.passes(0.2)
+    assert [type(each) for each in edge.told[-2:]] == [m.Attach, im.RosterGet]
+
+
 class Exchange(Login):
     def __init__(self, edge: Edge) -> None:
         self.failures: list[str] = []

@@ -4,9 +4,10 @@ import pytest
 
 from tests.world import World
 from whimbrel.domain import answers as a
+from whimbrel.domain import im
 from whimbrel.domain import messages as m
 from whimbrel.domain.errors import TRIMMED
-from whimbrel.domain.ids import account_number
+from whimbrel.domain.ids import account_number, submit_hash
 from whimbrel.domain.limits import Limits
 from whimbrel.domain.rows import COPY, FAILURE, TRIM
 
@@ -418,3 +419,31 @@ def test_a_peer_that_has_moved_is_tried_at_once_whatever_the_back_off(
     world.run()
     assert bob.texts() == ["one", "two"]
     assert not opened
+
+
+def test_a_marker_of_an_earlier_session_is_looked_up_and_the_session_hears_of_it(
+    world: World,
+) -> None:
+    alice, bob = world.phone("alice"), world.phone("bob")
+    body, to = b"hello", "bob"
+    alice.tell(
+        m.Submit(
+            alice.device, alice.session, 1, to, bob.number, submit_hash(to, body), body, "", "m1"
+        )
+    )
+    world.run()
+    id = bob.items[-1].id
+
+    def mark(ref: str, tag: int) -> int:
+        bob.tell(im.ReadRef(bob.device, bob.session, alice.number, ref, tag))
+        world.run()
+        assert im.Done(tag) in bob.heard, "else it would be asked again"
+        read: int = world.state("bob").pairs[alice.number].read_id
+        return read
+
+    assert mark("another", 5) == 0
+    assert mark("m1", 6) == id
+    assert mark("m1", 7) == id
+    bob.tell(im.ReadRef(bob.device, bob.session, account_number("nobody"), "m1", 8))
+    world.run()
+    assert im.Done(8) in bob.heard

@@ -267,13 +267,16 @@ class RefsGet(ToActor, frozen=True):
 
 
 class ReadRef(ToActor, frozen=True):
-    """A client has shown the message to which its sender's own client gave this name."""
+    """A client has shown the message to which its sender's own client gave this name. Answered
+    with Done when it was looked up, be it found or not.
+    """
 
     request: ClassVar[bool] = True
     device: int
     session: int
     peer: int
     ref: str
+    tag: int = 0
 
 
 class ArchiveGet(ToActor, frozen=True):
@@ -313,18 +316,27 @@ class LastGet(ToActor, frozen=True):
 
 
 class PeerRefGet(ToActor, frozen=True):
-    """Which of your messages to `peer` has this name? Answered with PeerRefIs, if one has."""
+    """Which of your messages to `peer` has this name? Answered with PeerRefIs.
+
+    session, tag: who waits to hear that it was looked up.
+    """
 
     request: ClassVar[bool] = True
     peer: int
     ref: str
+    session: int = 0
+    tag: int = 0
 
 
 class PeerRefIs(ToActor, frozen=True):
-    """A message of `peer` of which this account's client said that it was read."""
+    """A message of `peer` of which this account's client said that it was read; 0: none has the
+    name. session, tag: as they were asked.
+    """
 
     peer: int
     id: int
+    session: int = 0
+    tag: int = 0
 
 
 class PeerSubscription(ToActor, frozen=True):

@@ -10,7 +10,7 @@ from bisect import insort
 from whimbrel.domain.answers import CommandRefused, Gone, Item, ReadDone, UnknownSession
 from whimbrel.domain.effects import Effect, Push, Tell
 from whimbrel.domain.errors import UNDELIVERABLE, UnknownRecipient
-from whimbrel.domain.im import MarksShown, PeerRefGet, PeerRefIs, ReadRef
+from whimbrel.domain.im import Done, MarksShown, PeerRefGet, PeerRefIs, ReadRef
 from whimbrel.domain.messages import MarkRead, Receipt, ReceiptAck
 from whimbrel.domain.rows import (
     DELIVERED,
@@ -73,9 +73,11 @@ def _read(user: User, pair: Pair, id: int, turn: Turn) -> list[Effect]:
 def on_read_ref(user: User, m: ReadRef, turn: Turn) -> list[Effect]:
     """A marker for a message of an earlier session: only its sender's ledger knows the name."""
     att = user.attached.get(m.device)
-    if att is None or att.session != m.session or not pair_of(user, m.peer).stored_id:
-        return []
-    return [Tell(m.peer, PeerRefGet(user.number, m.ref))]
+    if att is None or att.session != m.session:
+        return []  # it attaches, and says it again
+    if not pair_of(user, m.peer).stored_id:
+        return [Push(m.session, Done(m.tag))] if m.tag else []
+    return [Tell(m.peer, PeerRefGet(user.number, m.ref, m.session, m.tag))]
 
 
 def on_peer_ref_get(user: User, m: PeerRefGet, turn: Turn) -> list[Effect]:
@@ -84,11 +86,15 @@ def on_peer_ref_get(user: User, m: PeerRefGet, turn: Turn) -> list[Effect]:
         raise NotLoaded(want)
     refs: list[tuple[int, str]] = user.loaded.pop(want)  # type: ignore[assignment]
     ids = [id for id, ref in refs if ref == m.ref]
-    return [Tell(m.peer, PeerRefIs(user.number, ids[-1]))] if ids else []
+    id = ids[-1] if ids else 0
+    return [Tell(m.peer, PeerRefIs(user.number, id, m.session, m.tag))] if id or m.tag else []
 
 
 def on_peer_ref_is(user: User, m: PeerRefIs, turn: Turn) -> list[Effect]:
-    return _read(user, pair_of(user, m.peer), m.id, turn)
+    effects = _read(user, pair_of(user, m.peer), m.id, turn)
+    if m.tag:
+        effects.append(Push(m.session, Done(m.tag)))
+    return effects
 
 
 def send_receipt(user: User, pair: Pair, turn: Turn, effects: list[Effect]) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from whimbrel.domain import im
 from whimbrel.domain import messages as m
 from whimbrel.edge.session import (
     ATTACH_CALM_S,
@@ -25,6 +26,45 @@ if TYPE_CHECKING:
     from whimbrel.edge.xmpp.stream import XmppStream
 
 ASKS_MAX = 64  # requests of one client that wait for its actor
+ASK_TRIES = 3
+ASK_PATIENCE_S = 10.0  # then its client hears that there is no answer
+AGAIN_IS_THE_SAME = (
+    im.ArchiveGet,
+    im.BlockedGet,
+    im.DocumentGet,
+    im.DocumentSet,
+    im.LastGet,
+    im.PeerDocument,
+    im.PushSet,
+    im.ReadRef,
+    im.RefsGet,
+    im.RosterGet,
+    im.RosterSet,
+    im.Subscription,
+)
+
+
+class Asked:
+    """One question. lost: called if there is no answer."""
+
+    __slots__ = ("account", "again_s", "end_s", "lost", "message", "then", "tries")
+
+    def __init__(
+        self,
+        account: int,
+        message: m.ToActor,
+        then: Callable[[Any], None],
+        lost: Callable[[], None],
+        now_s: float,
+        again_s: float,
+    ) -> None:
+        self.account = account
+        self.message = message
+        self.then = then
+        self.lost = lost
+        self.tries = 1
+        self.again_s = now_s + again_s
+        self.end_s = now_s + ASK_PATIENCE_S
 
 
 class ActorLine:
@@ -65,7 +105,7 @@ class ActorLine:
         self._confirmed = 0
         self._backlog: deque[m.ToActor] = deque()
         self._open: dict[int, m.Submit] = {}
-        self._asks: dict[int, Callable[[Any], None]] = {}
+        self._asks: dict[int, Asked] = {}
         self._tag = 0
         self._forgotten = False
         self._attach_s = self._resend_s = 0.0
@@ -94,27 +134,67 @@ class ActorLine:
         elif self.stream is not None:
             self.stream.go_on()
 
-    def ask(self, make: Callable[[int], m.ToActor], then: Callable[[Any], None]) -> bool:
-        """Ask the actor something: then(answer). False: too much is asked already."""
+    def ask(
+        self,
+        make: Callable[[int], m.ToActor],
+        then: Callable[[Any], None],
+        lost: Callable[[], None],
+    ) -> bool:
+        """Ask the actor something: then(answer), or lost(). False: too much is asked already."""
         if len(self._asks) >= ASKS_MAX:
             return False
-        self._tag += 1
-        self._asks[self._tag] = then
-        self.tell(make(self._tag))
+        self.tell(self._asked(self.account, make, then, lost).message)
         return True
 
     def ask_other(
-        self, account: int, make: Callable[[int], m.ToActor], then: Callable[[Any], None]
+        self,
+        account: int,
+        make: Callable[[int], m.ToActor],
+        then: Callable[[Any], None],
+        lost: Callable[[], None],
     ) -> bool:
-        """The same of another account's actor; lost if it is busy."""
+        """The same of another account's actor. False also if it is busy."""
         if len(self._asks) >= ASKS_MAX:
             return False
-        self._tag += 1
-        self._asks[self._tag] = then
-        if not self.hub.edge.router.tell(account, make(self._tag)):
+        if not self.hub.edge.router.tell(account, self._asked(account, make, then, lost).message):
             self._asks.pop(self._tag, None)
             return False
         return True
+
+    def _asked(
+        self,
+        account: int,
+        make: Callable[[int], m.ToActor],
+        then: Callable[[Any], None],
+        lost: Callable[[], None],
+    ) -> Asked:
+        self._tag += 1
+        edge = self.hub.edge
+        asked = Asked(account, make(self._tag), then, lost, edge.now_s, edge.limits.resend_first_s)
+        self._asks[self._tag] = asked
+        return asked
+
+    def _ask_again(self, asked: Asked, now_s: float) -> None:
+        """Between nodes a question or its answer may be lost: what does no harm twice is asked
+        again, a few times.
+        """
+        if asked.tries >= ASK_TRIES or not isinstance(asked.message, AGAIN_IS_THE_SAME):
+            return
+        asked.again_s = now_s + self.hub.edge.limits.resend_first_s * (1 << asked.tries)
+        asked.tries += 1
+        if asked.account == self.account:
+            self.tell(asked.message)
+        else:
+            self.hub.edge.router.tell(asked.account, asked.message)
+
+    def _sweep_questions(self, now_s: float) -> None:
+        for tag, asked in list(self._asks.items()):
+            if now_s >= asked.end_s:
+                self._asks.pop(tag, None)
+                self.hub.edge.counts["unanswered"] += 1
+                asked.lost()
+            elif now_s >= asked.again_s and not self._backlog:
+                self._ask_again(asked, now_s)
 
     def submit(self, message: m.Submit) -> None:
         if not self._open:
@@ -168,6 +248,9 @@ class ActorLine:
         self.presence.again()
         for message in self._open.values():
             self.tell(message)
+        for asked in list(self._asks.values()):
+            if asked.account == self.account:
+                self._ask_again(asked, self.hub.edge.now_s)
 
     def bind_again(self) -> None:
         """The same bind: its actor knows it by the session."""
@@ -179,6 +262,8 @@ class ActorLine:
     def sweep_line(self, now_s: float) -> None:
         """Once a second: what is unanswered is sent again, and the actor hears from us."""
         limits = self.hub.edge.limits
+        if self._asks:
+            self._sweep_questions(now_s)
         if self._open and now_s >= self._resend_s:
             self._resend_delay_s = min(self._resend_delay_s * 2, limits.resend_max_s)
             self._resend_s = now_s + self._resend_delay_s

@@ -49,6 +49,10 @@ class Iq:
         self.answered = True
         self.session.refuse(self.element, condition, text, type, app)
 
+    def unanswered(self) -> None:
+        """Whether it was done is not known."""
+        self.error("resource-constraint", "no answer in time, try again", "wait")
+
 
 IqHandler = Callable[[Any, Iq], None]  # (session, iq)
 

@@ -229,7 +229,12 @@ class Messages:
             self._looked_s, self._looks = now_s, 0
         if self._looks < LOOKS_PER_S and 0 < len(ref) <= REF_CHARS_MAX:
             self._looks += 1
-            session.tell(im.ReadRef(session.device, session.number, target.number, ref))
+            device, number, peer = session.device, session.number, target.number
+            session.ask(
+                lambda tag: im.ReadRef(device, number, peer, ref, tag),
+                lambda done: None,
+                lambda: None,  # nobody waits for it; the next marker says more
+            )
 
     def _relay(self, stanza: Stanza, target: Target, kind: str, flags: int) -> None:
         """For those who are there now: headlines (8.5.2.1.1), and what is not to be kept."""
@@ -423,7 +428,9 @@ class Messages:
         upto = min(max(marks), started)
         after = max(since, upto - REFS_BACK_US, 0)
         return session.ask(
-            lambda tag: im.RefsGet(device, number, tag, peer.number, after, upto), told
+            lambda tag: im.RefsGet(device, number, tag, peer.number, after, upto),
+            told,
+            lambda: then() if then is not None else None,
         )
 
     def _receipt(self, address: str, ref: str, own: _Sent | None = None) -> bytes:

@@ -121,6 +121,11 @@ class Presence:
             if at:
                 session.done(at)
 
+        def lost() -> None:
+            session.refuse(element, "resource-constraint", "no answer in time", "wait")
+            if at:
+                session.done(at)
+
         stanza = write(bare_presence(element))
         address, number = target.address, target.number
         if target.is_component:  # rosters name its JIDs
@@ -137,6 +142,7 @@ class Presence:
                 stanza,
             ),
             then,
+            lost,
         )
         if not asked:
             session.refuse(element, "resource-constraint")

@@ -262,9 +262,9 @@ class XmppSession(Acknowledging):
             else:
                 tag: int = getattr(answer, "tag", 0)
                 if tag:
-                    then = self._asks.pop(tag, None)
-                    if then is not None:
-                        then(answer)
+                    asked = self._asks.pop(tag, None)
+                    if asked is not None:
+                        asked.then(answer)
                     return
                 feature = self.hub.answers.get(kind)
                 if feature is not None:

@@ -49,6 +49,7 @@ def on_query(session: XmppSession, iq: Iq) -> None:
             device, number, tag, peer, after, before, max(limit, 1), last, ids
         ),
         then if limit else lambda got: iq.reply(_count_only(got)),
+        iq.unanswered,
     )
     if not asked:
         iq.error("resource-constraint")
@@ -213,10 +214,11 @@ def on_metadata(session: XmppSession, iq: Iq) -> None:
         session.ask(
             lambda tag: im.ArchiveGet(device, number, tag, 0, 0, END, 1, True, ()),
             lambda more: newest(first, more),
+            iq.unanswered,
         )
 
     make = lambda tag: im.ArchiveGet(device, number, tag, 0, 0, END, 1, False, ())  # noqa: E731
-    if not session.ask(make, oldest):
+    if not session.ask(make, oldest, iq.unanswered):
         iq.error("resource-constraint")
 
 

@@ -26,7 +26,7 @@ def on_list(session: XmppSession, iq: Iq) -> None:
         iq.reply(Element(names.BLOCKING, "blocklist", {}, *items))
 
     device, number = session.device, session.number
-    if not session.ask(lambda tag: im.BlockedGet(device, number, tag), then):
+    if not session.ask(lambda tag: im.BlockedGet(device, number, tag), then, iq.unanswered):
         iq.error("resource-constraint")
 
 
@@ -55,7 +55,7 @@ def on_unblock(session: XmppSession, iq: Iq) -> None:
         iq.reply()
 
     device, number = session.device, session.number
-    if not session.ask(lambda tag: im.BlockedGet(device, number, tag), then):
+    if not session.ask(lambda tag: im.BlockedGet(device, number, tag), then, iq.unanswered):
         iq.error("resource-constraint")
 
 

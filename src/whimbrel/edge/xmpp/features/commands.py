@@ -93,7 +93,11 @@ def _ask(
         session.hub.acted(session.address, act, address, done.code or "ok")
         told(*(("error", done.code) if done.code else ("info", "Done.")))
 
-    if not session.ask_other(account_number(address), make, then):
+    def lost() -> None:
+        session.hub.acted(session.address, act, address, "unknown")
+        told("error", "no answer in time; look whether it was done, then try again")
+
+    if not session.ask_other(account_number(address), make, then, lost):
         raise _Refused("busy, try again")
 
 

@@ -202,7 +202,7 @@ def on_last(session: XmppSession, iq: Iq) -> None:
         iq.reply(Element(names.LAST, "query", {"seconds": str(max(0, age_s))}))
 
     make = lambda tag: im.LastGet(session.number, tag, session.account)  # noqa: E731
-    if not session.ask_other(target.number, make, then):
+    if not session.ask_other(target.number, make, then, iq.unanswered):
         iq.error("resource-constraint")
 
 

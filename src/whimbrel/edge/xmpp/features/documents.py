@@ -25,7 +25,7 @@ def get(session: XmppSession, iq: Iq, name: str, empty: Element) -> None:
         iq.reply(found if found is not None else empty)
 
     device, number = session.device, session.number
-    if not session.ask(lambda tag: im.DocumentGet(device, number, tag, name), then):
+    if not session.ask(lambda tag: im.DocumentGet(device, number, tag, name), then, iq.unanswered):
         iq.error("resource-constraint")
 
 
@@ -37,7 +37,9 @@ def put(session: XmppSession, iq: Iq, name: str, body: bytes) -> None:
             iq.reply()
 
     device, number = session.device, session.number
-    if not session.ask(lambda tag: im.DocumentSet(device, number, tag, name, body), then):
+    if not session.ask(
+        lambda tag: im.DocumentSet(device, number, tag, name, body), then, iq.unanswered
+    ):
         iq.error("resource-constraint")
 
 
@@ -65,7 +67,7 @@ def on_other_vcard(session: XmppSession, iq: Iq) -> None:
             iq.reply(found)
 
     make = lambda tag: im.PeerDocument(session.number, tag, name)  # noqa: E731
-    if not session.ask_other(target.number, make, then):
+    if not session.ask_other(target.number, make, then, iq.unanswered):
         iq.error("resource-constraint")
 
 
@@ -91,7 +93,7 @@ def _get_private(session: XmppSession, iq: Iq, name: str, empty: Element) -> Non
         iq.reply(Element(names.PRIVATE, "query", {}, inside))
 
     device, number = session.device, session.number
-    if not session.ask(lambda tag: im.DocumentGet(device, number, tag, name), then):
+    if not session.ask(lambda tag: im.DocumentGet(device, number, tag, name), then, iq.unanswered):
         iq.error("resource-constraint")
 
 

@@ -60,6 +60,7 @@ def _set(
     asked = session.ask(
         lambda tag: im.PushSet(session.device, session.number, tag, jid, node, id, home, stanza),
         then,
+        iq.unanswered,
     )
     if not asked:
         iq.error("resource-constraint")

@@ -130,7 +130,9 @@ def _change_password(session: XmppSession, iq: Iq) -> None:
         iq.reply()
 
     device, number = session.device, session.number
-    if not session.ask(lambda tag: im.NewKey(device, number, tag, hashed, kept), then):
+    if not session.ask(
+        lambda tag: im.NewKey(device, number, tag, hashed, kept), then, iq.unanswered
+    ):
         iq.error("resource-constraint")
 
 
@@ -142,7 +144,7 @@ def _remove(session: XmppSession, iq: Iq) -> None:
         session.end("not-authorized")
 
     device, number = session.device, session.number
-    if not session.ask(lambda tag: im.Close(device, number, tag), then):
+    if not session.ask(lambda tag: im.Close(device, number, tag), then, iq.unanswered):
         iq.error("resource-constraint")
 
 

@@ -45,7 +45,7 @@ def _get(session: XmppSession, iq: Iq) -> None:
         iq.reply(Element(names.ROSTER, "query", about, *shown))
 
     device, number = session.device, session.number
-    if not session.ask(lambda tag: im.RosterGet(device, number, tag), then):
+    if not session.ask(lambda tag: im.RosterGet(device, number, tag), then, iq.unanswered):
         iq.error("resource-constraint")
 
 
@@ -111,6 +111,7 @@ def _set(session: XmppSession, iq: Iq) -> None:
             session.device, session.number, tag, number, address, name, groups, remove
         ),
         then,
+        iq.unanswered,
     )
     if not asked:
         iq.error("resource-constraint")
