@@ -107,7 +107,7 @@ async def test_a_name_that_is_found_late_confirms_nothing_that_is_not_acknowledg
     told: list[Any] = []
     late: list[Callable[[Any], None]] = []
 
-    def asked(self: XmppSession, make: object, then: Callable[[Any], None]) -> bool:
+    def asked(self: XmppSession, make: object, then: Callable[[Any], None], lost: object) -> bool:
         late.append(then)
         return True
 
