@@ -9,6 +9,7 @@ import pytest
 from whimbrel.domain import answers as a
 from whimbrel.domain import im
 from whimbrel.domain import messages as m
+from whimbrel.domain.ids import account_number
 from whimbrel.domain.limits import Limits
 from whimbrel.edge.framed import FramedSession
 from whimbrel.edge.xmpp.hub import Hub
@@ -148,6 +149,61 @@ def test_after_a_calm_time_an_attach_is_as_quick_as_the_first(
         session.deliver(a.UnknownSession())
         edge.passes(0.11)
         assert edge.heard(m.Attach) == attach
+
+
+def say(session: FramedSession, message: wire.Wire) -> None:
+    session.received(encode_frame(MsgpackCodec().encode(message)))
+
+
+def test_a_mark_that_was_lost_is_said_again_until_it_is_answered(
+    edge: Edge, session: FramedSession
+) -> None:
+    welcome(session)
+    say(session, wire.Read("bob", 7))
+    say(session, wire.Read("carol", 8))
+    session.deliver(a.ReadDone("carol", 8))
+    edge.passes(edge.limits.resend_first_s)
+    session.sweep()
+    assert [each.id for each in edge.told if isinstance(each, m.MarkRead)] == [7, 8, 7]
+    session.deliver(a.ReadDone("bob", 7))
+    edge.passes(20)
+    session.sweep()
+    assert edge.heard(m.MarkRead) == 3
+
+
+def test_an_account_that_has_moved_hears_the_last_word_of_each(
+    edge: Edge, session: FramedSession
+) -> None:
+    welcome(session)
+    for on in (True, False):
+        say(session, wire.Block("bob", on))
+    say(session, wire.Hide(True))
+    session.deliver(a.BlockDone("bob", True))
+    session.deliver(a.UnknownSession())
+    edge.passes(0.2)
+    again = edge.told[-2:]
+    assert again == [m.Block(1, 64, "bob", account_number("bob"), False), m.Hide(1, 64, True)]
+
+
+def test_a_command_that_nobody_answers_is_not_said_for_ever(
+    edge: Edge, session: FramedSession
+) -> None:
+    welcome(session)
+    say(session, wire.Read("bob", 7))
+    for _ in range(40):
+        edge.passes(1)
+        session.heard_s = edge.now_s
+        session.sweep()
+    assert edge.heard(m.MarkRead) == 3
+
+
+def test_a_command_that_was_refused_is_not_said_again(edge: Edge, session: FramedSession) -> None:
+    welcome(session)
+    say(session, wire.Read("nobody", 7))
+    session.deliver(a.CommandRefused("read", "unknown-recipient"))
+    edge.passes(edge.limits.resend_first_s)
+    session.sweep()
+    assert edge.heard(m.MarkRead) == 1
 
 
 def test_an_xmpp_client_whose_bind_was_lost_is_bound_all_the_same(edge: Edge) -> None:

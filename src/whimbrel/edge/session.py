@@ -58,6 +58,10 @@ ATTACH_CALM_S = 10.0  # without an attach, after which the next one is a first o
 BUSY_RETRY_S = 0.05
 PEERS_CACHED = 512
 AGENT_CHARS_MAX = 128
+COMMANDS_MAX = 64  # that wait for an answer and are said again; more are said once
+COMMAND_TRIES = 3
+
+_Command = m.MarkRead | m.Block | m.Hide
 
 
 class Numbers(Protocol):
@@ -108,6 +112,9 @@ class Session:
         "_attaching",
         "_backlog",
         "_codec",
+        "_command_s",
+        "_command_tries",
+        "_commands",
         "_confirmed",
         "_cutter",
         "_device",
@@ -172,6 +179,9 @@ class Session:
         self._attach_s = self._end_s = 0.0
         self._attach_delay_s = ATTACH_FIRST_S
         self._attaching = False
+        self._commands: dict[tuple[str, str], _Command] | None = None  # not answered yet
+        self._command_s = 0.0
+        self._command_tries = 0
         self.allowance_frames = 2 * edge.limits.frames_per_s
         self.allowance_bytes = 2 * edge.limits.bytes_per_s
         self.started_s = self.heard_s = edge.now_s
@@ -332,7 +342,7 @@ class Session:
     def on_read(self, read: wire.Read) -> None:
         self._must_be_welcomed()
         to, peer = self._peer(read.peer)
-        self._tell(m.MarkRead(self._device, self.number, to, peer, read.id))
+        self._command("read", to, m.MarkRead(self._device, self.number, to, peer, read.id))
 
     def on_typing(self, typing: wire.Typing) -> None:
         self._must_be_welcomed()
@@ -349,11 +359,23 @@ class Session:
     def on_block(self, block: wire.Block) -> None:
         self._must_be_welcomed()
         to, peer = self._peer(block.peer)
-        self._tell(m.Block(self._device, self.number, to, peer, block.on))
+        self._command("block", to, m.Block(self._device, self.number, to, peer, block.on))
 
     def on_hide(self, hide: wire.Hide) -> None:
         self._must_be_welcomed()
-        self._tell(m.Hide(self._device, self.number, hide.on))
+        self._command("hide", "", m.Hide(self._device, self.number, hide.on))
+
+    def _command(self, about: str, to: str, message: _Command) -> None:
+        """What does no harm twice is kept until it is answered: between nodes it may get lost."""
+        commands = self._commands
+        if commands is None:
+            commands = self._commands = {}
+        commands.pop((about, to), None)  # the last word counts
+        if len(commands) < COMMANDS_MAX:
+            commands[about, to] = message
+            self._command_tries = 1
+            self._command_s = self._edge.now_s + self._edge.limits.resend_first_s
+        self._tell(message)
 
     def on_link(self, link: wire.Link) -> None:
         """The edge draws the key (chance is an argument of rules); its hash goes in."""
@@ -425,7 +447,29 @@ class Session:
         elif kind in _OWN:
             _OWN[kind](self, answer)
         else:
+            if self._commands:
+                self._answered(answer)
             self._send(ANSWERS[kind](answer))
+
+    def _answered(self, answer: a.ToSession) -> None:
+        commands = self._commands
+        assert commands is not None
+        if isinstance(answer, a.ReadDone):
+            commands.pop(("read", answer.address), None)
+        elif isinstance(answer, a.CommandRefused):  # does not say which: the oldest
+            key = next((key for key in commands if key[0] == answer.about), None)
+            commands.pop(key or ("", ""), None)
+        elif isinstance(answer, a.BlockDone):
+            self._told_to_all(("block", answer.address), answer.on)
+        elif isinstance(answer, a.HideDone):
+            self._told_to_all(("hide", ""), answer.on)
+
+    def _told_to_all(self, key: tuple[str, str], on: bool) -> None:
+        """All devices of the account hear of it: it may be another one's word."""
+        commands = self._commands
+        command = commands.get(key) if commands else None
+        if commands and isinstance(command, m.Block | m.Hide) and command.on == on:
+            del commands[key]
 
     def flush(self) -> None:
         if self.over:
@@ -549,6 +593,8 @@ class Session:
         self._tell(m.Attach(self._device, self.number, self._ordinal, self._last, self._confirmed))
         for message in self._open.values():
             self._tell(message)
+        for command in (self._commands or {}).values():
+            self._tell(command)
         self._work()
 
     @property
@@ -590,6 +636,8 @@ class Session:
             return
         if self._open and now_s >= self._resend_s:
             self._resend(now_s, limits)
+        if self._commands and now_s >= self._command_s:
+            self._command_again(self._commands, now_s, limits)
         if now_s >= self._attach_s:
             self._attach_delay_s = ATTACH_FIRST_S
             self._attach_s = now_s + limits.reattach_s
@@ -621,6 +669,18 @@ class Session:
         if not self._backlog:
             for message in self._open.values():
                 self._tell(message)
+
+    def _command_again(
+        self, commands: dict[tuple[str, str], _Command], now_s: float, limits: Limits
+    ) -> None:
+        if self._command_tries >= COMMAND_TRIES:
+            commands.clear()  # its client hears nothing, and says it again when it wants to
+            return
+        self._command_s = now_s + limits.resend_first_s * (1 << self._command_tries)
+        self._command_tries += 1
+        if not self._backlog:
+            for command in commands.values():
+                self._tell(command)
 
     # ---- bytes out -----------------------------------------------------------------------
 
