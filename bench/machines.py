@@ -13,6 +13,7 @@ import asyncio
 import os
 import ssl
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -65,7 +66,7 @@ ACCOUNTS = 2 * max(load.pairs for load in LOADS)
 
 
 class Installation(NamedTuple):
-    """nodes 0: one with SQLite."""
+    """nodes 0: one with SQLite. One node on PostgreSQL needs NATS named, but says nothing there."""
 
     name: str
     nodes: int
@@ -267,6 +268,7 @@ def main() -> int:
                     for load in LOADS:
                         got = asyncio.run(measure(site, load, options.seconds))
                         runs[load, what].append(got)
+                        print(load.name, what.name, got, file=sys.stderr, flush=True)
         finally:
             parts.nats.stop()
             parts.database.remove()

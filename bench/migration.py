@@ -196,7 +196,8 @@ async def serve(trial: Trial, plan: Plan) -> str:
 
 def play(folder: Path, url: str, server: PostgresServer, plan: Plan, kills: int) -> None:
     chance = random.Random()
-    points = sorted(chance.randrange(plan.rows // 10, plan.rows * 9 // 10) for _ in range(kills))
+    part = plan.rows * 8 // 10 // max(kills, 1)
+    points = [plan.rows // 10 + n * part + chance.randrange(part) for n in range(kills)]
     runs = [command(folder, url, server, at) for at in points]
     if kills:
         comparing_s = chance.uniform(0.1, 0.9) * plan.rows * COMPARE_S
