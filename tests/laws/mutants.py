@@ -1014,7 +1014,7 @@ CRASH = (
         7,
         "a session that its actor forgot does not attach again",
         "a_forgotten_session_attaches_and_repeats",
-        (Edit(Session._on_unknown_session, "if self.welcomed:", "if False:"),),
+        (Edit(Session._on_unknown_session, "self._attach_soon()", "pass"),),
     ),
     Mutant(
         "reloaded-before-its-own-commit",
