@@ -37,18 +37,18 @@ class Inside:
     def try_again(self, concerned: Callable[[int], bool], /) -> None:
         """Actors here that wait for an answer of such accounts ask again, some at a time."""
         found: list[tuple[int, tuple[int, ...]]] = []
-        for key, cell in self._engine.cells.items():
+        for account, cell in self._engine.cells.items():
             owing = getattr(cell.state, "owing", None)
             if owing:
                 peers = tuple(sorted(filter(concerned, owing)))
                 if peers:
-                    found.append((key, peers))
+                    found.append((account, peers))
         self._try_some(found)
 
     def _try_some(self, found: list[tuple[int, tuple[int, ...]]]) -> None:
-        for key, peers in found[:AT_ONCE]:
-            if key in self._engine.cells:
-                self._engine.post(key, TryAgain(peers))
+        for account, peers in found[:AT_ONCE]:
+            if account in self._engine.cells:
+                self._engine.post(account, TryAgain(peers))
         if len(found) > AT_ONCE:
             self._later_us(PAUSE_US, lambda: self._try_some(found[AT_ONCE:]))
 

@@ -113,6 +113,7 @@ class Service:
                     continue
                 acts = node.office.acts
                 next_node = await self._restart(order, node)
+                self.desk.busy = ""  # who has heard the end of this one may ask again at once
                 await acts.record(order.who, "restart", "the server", order.result, "command line")
                 if next_node is None:
                     return 0
