@@ -78,14 +78,18 @@ def is_alive(pid: int) -> bool:
 
 def holders(folder: Path) -> list[int]:
     """Processes that have the database of this folder open."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            links = {os.readlink(fd) for fd in (process / "fd").iterdir()}
-            if str((folder / "whimbrel.db").resolve()) in links:
-                found.append(int(process.name))
+    database = str((folder / "whimbrel.db").resolve())
+    processes = (each for each in Path("/proc").iterdir() if each.name.isdigit())
+    return [int(process.name) for process in processes if database in open_files(process)]
+
+
+def open_files(process: Path) -> set[str]:
+    """Of /proc/PID. What is closed, or who ends, while we look is left out."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        for fd in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(fd))
     return found
 
 
